@@ -1,0 +1,498 @@
+//! The socket: strict checking, extended acknowledgements, large buffers, deadlines.
+//!
+//! Blocking on purpose: it is used on threads that live inside a network namespace. A socket stays
+//! in the namespace that it was opened in, whatever its thread does later.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::{
+    Attribute, Attributes, Builder, Malformed, Message, Protocol, align, attributes, messages,
+};
+
+/// Longest silence of the kernel that is waited for.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Receive buffer asked for: a burst of events or acknowledgements must not overflow it.
+const RECEIVE_BUFFER: libc::c_int = 8 << 20;
+const SEND_BUFFER: libc::c_int = 4 << 20;
+/// Spare room before each receive. The kernel fills dumps up to 32 KiB a time, and single messages
+/// (a set with many elements, a device with many VFs) may be larger.
+const SPARE: usize = 128 << 10;
+/// Messages sent at once by [`Socket::batch`].
+const CHUNK: usize = 512;
+/// Bytes sent at once by [`Socket::batch`].
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The kernel said no to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Positive errno.
+    pub errno: i32,
+    /// `NLMSGERR_ATTR_MSG`: the kernel's own words.
+    pub message: Option<String>,
+    /// `NLMSGERR_ATTR_OFFS`: where in the message the offending attribute starts.
+    pub offset: Option<u32>,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let errno = nix::errno::Errno::from_raw(self.errno);
+        write!(f, "{} ({errno:?})", errno.desc())?;
+        self.message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// What can go wrong between this program and the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("netlink socket ({step}): {source}")]
+    System { step: &'static str, source: io::Error },
+    #[error("the kernel did not answer a netlink request within {} s", DEADLINE.as_secs())]
+    Silent,
+    /// Messages were lost because the receive buffer was full (`ENOBUFS`).
+    #[error("netlink answers overran the receive buffer")]
+    Overrun,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the kernel refused: {0}")]
+    Refused(#[from] Refusal),
+}
+
+impl Error {
+    /// The kernel's errno, where it said one.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.errno),
+            Self::System { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
+/// What a dump gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// The messages, aligned, one after another, with sequence number and port zeroed.
+    pub bytes: Vec<u8>,
+    /// The kernel marked the dump as inconsistent (`NLM_F_DUMP_INTR`).
+    pub interrupted: bool,
+}
+
+/// What came on the subscribed groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events {
+    pub bytes: Vec<u8>,
+    /// Some were lost; everything subscribed to may have changed.
+    pub lost: bool,
+}
+
+/// A netlink socket of the namespace in which it was opened.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+}
+
+impl Socket {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// [`Error::System`] with the failing step.
+    pub fn open(protocol: Protocol) -> Result<Self, Error> {
+        // SAFETY: plain system call; the descriptor is owned from here on.
+        let fd = unsafe {
+            let fd = libc::socket(
+                libc::AF_NETLINK,
+                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+                protocol as libc::c_int,
+            );
+            if fd < 0 {
+                return Err(system("open"));
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        let raw = fd.as_raw_fd();
+        for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
+            set(raw, libc::SOL_NETLINK, option, &1_i32).map_err(|_| system("extended acks"))?;
+        }
+        // Only rtnetlink knows strict checking; elsewhere the option is accepted and means nothing.
+        set(raw, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, &1_i32)
+            .map_err(|_| system("strict checking"))?;
+        // Without CAP_NET_ADMIN in the initial user namespace the limit of rmem_max holds.
+        if set(raw, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &RECEIVE_BUFFER).is_err() {
+            set(raw, libc::SOL_SOCKET, libc::SO_RCVBUF, &RECEIVE_BUFFER)
+                .map_err(|_| system("receive buffer"))?;
+        }
+        if set(raw, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER).is_err() {
+            set(raw, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER)
+                .map_err(|_| system("send buffer"))?;
+        }
+        let wait = libc::timeval { tv_sec: DEADLINE.as_secs() as libc::time_t, tv_usec: 0 };
+        set(raw, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &wait).map_err(|_| system("deadline"))?;
+        set(raw, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &wait).map_err(|_| system("deadline"))?;
+        Ok(Self { fd, sequence: 0 })
+    }
+
+    /// Joins multicast groups, by number (`RTNLGRP_*`, `NFNLGRP_*`).
+    ///
+    /// # Errors
+    /// [`Error::System`]; a group that this kernel does not have answers `ENOENT` or `EINVAL`.
+    pub fn subscribe(&self, groups: &[u32]) -> Result<(), Error> {
+        for group in groups {
+            set(self.fd.as_raw_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group)
+                .map_err(|_| system("subscribe"))?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a dump. `body` is all that follows `nlmsghdr`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the kernel's reason; see [`Error`] for the rest.
+    pub fn dump(&mut self, kind: u16, body: &[u8]) -> Result<Dump, Error> {
+        let mut dump = Dump::default();
+        self.dump_into(kind, body, &mut dump.bytes).map(|interrupted| {
+            dump.interrupted = interrupted;
+            dump
+        })
+    }
+
+    /// As [`Self::dump`], appending to `into`; answers whether the dump was interrupted.
+    ///
+    /// # Errors
+    /// As [`Self::dump`]; `into` is then as long as before.
+    pub fn dump_into(&mut self, kind: u16, body: &[u8], into: &mut Vec<u8>) -> Result<bool, Error> {
+        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+        let sequence = self.send_one(Builder::new(kind, flags, body).finish())?;
+        let start = into.len();
+        let outcome = self.collect(sequence, into, true);
+        if outcome.is_err() {
+            into.truncate(start);
+        }
+        outcome
+    }
+
+    /// Asks for one object; the answer is the messages that came before the acknowledgement.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the kernel's reason; see [`Error`] for the rest.
+    pub fn get(&mut self, kind: u16, body: &[u8]) -> Result<Vec<u8>, Error> {
+        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+        let sequence = self.send_one(Builder::new(kind, flags, body).finish())?;
+        let mut bytes = Vec::new();
+        self.collect(sequence, &mut bytes, false)?;
+        Ok(bytes)
+    }
+
+    /// Sends one message (its sequence number and the request and acknowledge flags are set here)
+    /// and waits for the kernel's verdict.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the kernel's reason; see [`Error`] for the rest.
+    pub fn request(&mut self, message: Vec<u8>) -> Result<(), Error> {
+        match self.batch(std::iter::once(message.as_slice()))?.pop() {
+            Some((_, refusal)) => Err(refusal.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends many messages with few system calls; each is judged by itself. Answers the refused
+    /// ones, by their place in `all`.
+    ///
+    /// # Errors
+    /// [`Error`] where the kernel could not be asked; refusals are not errors here.
+    pub fn batch<'a>(
+        &mut self,
+        all: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<(usize, Refusal)>, Error> {
+        let mut refused = Vec::new();
+        let mut chunk = Chunk::default();
+        let mut done = 0;
+        for message in all {
+            chunk.add(message, self.next());
+            if chunk.starts.len() == CHUNK || chunk.bytes.len() >= CHUNK_BYTES {
+                done = self.flush(&mut chunk, done, &mut refused)?;
+            }
+        }
+        self.flush(&mut chunk, done, &mut refused)?;
+        Ok(refused)
+    }
+
+    /// Sends all messages in one piece, for batches that the kernel takes or leaves as a whole
+    /// (`NFNL_MSG_BATCH_BEGIN` … `END`). Answers the refused ones by their place.
+    ///
+    /// # Errors
+    /// As [`Self::batch`].
+    pub fn transaction<'a>(
+        &mut self,
+        all: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<(usize, Refusal)>, Error> {
+        let mut chunk = Chunk::default();
+        for message in all {
+            chunk.add(message, self.next());
+        }
+        let mut refused = Vec::new();
+        self.flush(&mut chunk, 0, &mut refused)?;
+        Ok(refused)
+    }
+
+    /// Takes what came on the subscribed groups so far, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the socket cannot be read.
+    pub fn events(&mut self) -> Result<Events, Error> {
+        let mut events = Events::default();
+        loop {
+            match self.receive(&mut events.bytes, libc::MSG_DONTWAIT) {
+                Ok(()) => {}
+                Err(Error::Overrun) => events.lost = true,
+                Err(Error::Silent) => return Ok(events),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The descriptor, for waiting on it together with others.
+    #[must_use]
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    fn next(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        self.sequence
+    }
+
+    fn send_one(&mut self, mut message: Vec<u8>) -> Result<u32, Error> {
+        let sequence = self.next();
+        message[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        self.send(&message)?;
+        Ok(sequence)
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), Error> {
+        // SAFETY: pointer and length are those of one slice.
+        let sent =
+            unsafe { libc::send(self.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
+        if sent < 0 { Err(system("send")) } else { Ok(()) }
+    }
+
+    /// One `recv`, appended to `into`. [`Error::Silent`] when nothing comes.
+    fn receive(&self, into: &mut Vec<u8>, flags: libc::c_int) -> Result<(), Error> {
+        loop {
+            into.reserve(SPARE);
+            let spare = into.spare_capacity_mut();
+            // SAFETY: the kernel writes at most `spare.len()` bytes and says how many it had;
+            // MSG_TRUNC makes a message that did not fit visible.
+            let got = unsafe {
+                libc::recv(
+                    self.fd.as_raw_fd(),
+                    spare.as_mut_ptr().cast(),
+                    spare.len(),
+                    flags | libc::MSG_TRUNC,
+                )
+            };
+            if got >= 0 {
+                let got = got as usize;
+                if got > spare.len() {
+                    return Err(Error::Overrun);
+                }
+                // SAFETY: the kernel initialised `got` bytes of the spare room.
+                unsafe { into.set_len(into.len() + got) };
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::EINTR) => continue,
+                Some(libc::EAGAIN) => Err(Error::Silent),
+                Some(libc::ENOBUFS) => Err(Error::Overrun),
+                _ => Err(Error::System { step: "receive", source: error }),
+            };
+        }
+    }
+
+    /// Receives until the answer to `sequence` is complete; what is not part of it is dropped.
+    fn collect(&self, sequence: u32, into: &mut Vec<u8>, dump: bool) -> Result<bool, Error> {
+        let mut interrupted = false;
+        loop {
+            let start = into.len();
+            self.receive(into, 0)?;
+            match sift(into, start, sequence, &mut interrupted)? {
+                Sifted::More => {}
+                Sifted::Done => return Ok(interrupted),
+                Sifted::Acked if !dump => return Ok(interrupted),
+                Sifted::Acked => {}
+            }
+        }
+    }
+
+    /// Sends a chunk, reads the verdicts up to the acknowledgement of its last message.
+    fn flush(
+        &mut self,
+        chunk: &mut Chunk,
+        before: usize,
+        refused: &mut Vec<(usize, Refusal)>,
+    ) -> Result<usize, Error> {
+        let Some(&last) = chunk.starts.last() else { return Ok(before) };
+        // Errors are told in any case; one acknowledgement says that all was judged.
+        chunk.bytes[last + 6] |= libc::NLM_F_ACK as u8;
+        let count = chunk.starts.len();
+        let first = self.sequence.wrapping_sub(count as u32 - 1);
+        self.send(&chunk.bytes)?;
+        let mut answer = Vec::new();
+        'all: loop {
+            answer.clear();
+            self.receive(&mut answer, 0)?;
+            for message in messages(&answer) {
+                let message = message?;
+                let place = message.sequence.wrapping_sub(first) as usize;
+                if message.kind != libc::NLMSG_ERROR as u16 || place >= count {
+                    continue;
+                }
+                if let Some(refusal) = refusal(&message)? {
+                    refused.push((before + place, refusal));
+                }
+                if place == count - 1 {
+                    break 'all;
+                }
+            }
+        }
+        chunk.bytes.clear();
+        chunk.starts.clear();
+        Ok(before + count)
+    }
+}
+
+/// Messages to be sent in one piece.
+#[derive(Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Chunk {
+    fn add(&mut self, message: &[u8], sequence: u32) {
+        let at = self.bytes.len();
+        self.starts.push(at);
+        self.bytes.extend_from_slice(message);
+        self.bytes.resize(align(self.bytes.len()), 0);
+        self.bytes[at + 6] |= libc::NLM_F_REQUEST as u8;
+        self.bytes[at + 8..at + 12].copy_from_slice(&sequence.to_ne_bytes());
+    }
+}
+
+enum Sifted {
+    More,
+    Acked,
+    Done,
+}
+
+/// Keeps the object messages of what was received from `start` on, in place, and judges the rest.
+fn sift(
+    into: &mut Vec<u8>,
+    start: usize,
+    sequence: u32,
+    interrupted: &mut bool,
+) -> Result<Sifted, Error> {
+    let mut kept = start;
+    let mut at = start;
+    let mut outcome = Sifted::More;
+    while at < into.len() {
+        let Some(message) = messages(&into[at..]).next().transpose()? else { break };
+        let length = align(message.bytes.len()).min(into.len() - at);
+        let ours = message.sequence == sequence;
+        *interrupted |= ours && i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;
+        match i32::from(message.kind) {
+            _ if !ours => {}
+            libc::NLMSG_NOOP => {}
+            libc::NLMSG_ERROR => {
+                if let Some(refusal) = refusal(&message)? {
+                    return Err(refusal.into());
+                }
+                outcome = Sifted::Acked;
+            }
+            libc::NLMSG_DONE => {
+                if let Some(refusal) = refusal(&message)? {
+                    return Err(refusal.into());
+                }
+                outcome = Sifted::Done;
+            }
+            libc::NLMSG_OVERRUN => return Err(Error::Overrun),
+            _ => {
+                // What stays must not tell one run from another.
+                into.copy_within(at..at + length, kept);
+                into[kept + 8..kept + 16].fill(0);
+                kept += length;
+            }
+        }
+        at += length;
+    }
+    into.truncate(kept);
+    Ok(outcome)
+}
+
+/// Reads `struct nlmsgerr` and the extended acknowledgement; `None` for a plain acknowledgement.
+fn refusal(message: &Message<'_>) -> Result<Option<Refusal>, Malformed> {
+    let code = message.body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+    if code >= 0 {
+        return Ok(None);
+    }
+    let mut refusal = Refusal { errno: code.wrapping_neg(), message: None, offset: None };
+    if i32::from(message.flags) & NLM_F_ACK_TLVS == 0 {
+        return Ok(Some(refusal));
+    }
+    for attribute in extended(message) {
+        let Attribute { id, payload, .. } = attribute?;
+        match id {
+            NLMSGERR_ATTR_MSG => {
+                let text = String::from_utf8_lossy(payload);
+                refusal.message = Some(text.trim_end_matches('\0').to_owned());
+            }
+            NLMSGERR_ATTR_OFFS => {
+                refusal.offset = payload.first_chunk().map(|offset| u32::from_ne_bytes(*offset));
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(refusal))
+}
+
+/// `NLM_F_ACK_TLVS` and the attributes it announces (`linux/netlink.h`).
+const NLM_F_ACK_TLVS: i32 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
+
+/// Attributes behind `nlmsgerr`: after the code alone in `NLMSG_DONE`, else after the code and the
+/// request's header, with its body where the kernel did not cap it (`NLM_F_CAPPED`).
+fn extended<'a>(message: &Message<'a>) -> Attributes<'a> {
+    const NLM_F_CAPPED: u16 = 0x100;
+    if i32::from(message.kind) == libc::NLMSG_DONE {
+        return attributes(message.body.get(4..).unwrap_or_default());
+    }
+    let request = message.body.get(4..8).and_then(|length| length.first_chunk());
+    let whole = request.map_or(16, |length| u32::from_ne_bytes(*length) as usize);
+    let skip = if message.flags & NLM_F_CAPPED != 0 { 16 } else { align(whole) };
+    attributes(message.body.get(4 + skip..).unwrap_or_default())
+}
+
+fn system(step: &'static str) -> Error {
+    Error::System { step, source: io::Error::last_os_error() }
+}
+
+fn set<T>(fd: RawFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: pointer and length are those of `value`.
+    let outcome = unsafe {
+        libc::setsockopt(
+            fd,
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,67 @@
+//! What a class is read through: one socket per protocol, opened when first asked for, and procfs.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::netlink::{Error, Protocol, Socket};
+
+/// A class could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{what}: {source}")]
+    Netlink { what: &'static str, source: Error },
+    #[error("{path}: {source}")]
+    File { path: String, source: io::Error },
+    #[error("{what}: {why}")]
+    Unexpected { what: &'static str, why: String },
+}
+
+/// The way to the kernel for the reading of classes. It belongs to a thread that is inside the
+/// network namespace: sockets are opened there, and `/proc/thread-self/net` and `/proc/sys/net`
+/// are that namespace's.
+#[derive(Debug, Default)]
+pub struct Reader {
+    sockets: BTreeMap<Protocol, Socket>,
+    /// Whether any dump since the last [`Self::take_interrupted`] was marked by the kernel as inconsistent.
+    interrupted: bool,
+}
+
+impl Reader {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The socket of a protocol.
+    ///
+    /// # Errors
+    /// As [`Socket::open`].
+    pub fn socket(&mut self, protocol: Protocol) -> Result<&mut Socket, Error> {
+        use std::collections::btree_map::Entry;
+        match self.sockets.entry(protocol) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => Ok(entry.insert(Socket::open(protocol)?)),
+        }
+    }
+
+    /// A dump appended to `into`; remembers an interruption.
+    ///
+    /// # Errors
+    /// As [`Socket::dump_into`].
+    pub fn dump(
+        &mut self,
+        protocol: Protocol,
+        kind: u16,
+        body: &[u8],
+        into: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let interrupted = self.socket(protocol)?.dump_into(kind, body, into)?;
+        self.interrupted |= interrupted;
+        Ok(())
+    }
+
+    /// Whether a dump was interrupted since this was last asked.
+    pub fn take_interrupted(&mut self) -> bool {
+        std::mem::take(&mut self.interrupted)
+    }
+}
