@@ -1,6 +1,7 @@
 //! The classes, one file each.
 
 mod addresses;
+mod encapsulations;
 mod families;
 mod links;
 mod neighbour_tables;
