@@ -3,7 +3,7 @@
 mod addresses;
 mod encapsulations;
 mod families;
-mod links;
+pub mod links;
 mod neighbour_tables;
 mod neighbours;
 mod nexthops;
