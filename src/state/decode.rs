@@ -42,6 +42,10 @@ pub(super) fn view(class: &Class, message: &[u8], view: View) -> Value {
     let (header, rest) = message.body.split_at(align(size).min(message.body.len()));
     let mut entries = fields(header, class.header, view);
     entries.extend(nest(rest, class.attributes, view, 0));
+    if view == View::Compared {
+        let also = (class.also)(&decode(class, message.bytes));
+        entries.extend(also.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)));
+    }
     Value::Map(entries)
 }
 
@@ -110,9 +114,9 @@ fn by_fate(
         return Some(whole(payload));
     }
     match fate {
-        Fate::Strip | Fate::Leave | Fate::Zero | Fate::Fill(_) => None,
-        Fate::Map(form) => {
-            let formed = form(number(payload)).to_ne_bytes();
+        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) => None,
+        Fate::Map(map) => {
+            let formed = (map.compared)(number(payload)).to_ne_bytes();
             let width = payload.len().min(8);
             let from = if cfg!(target_endian = "big") { 8 - width } else { 0 };
             Some(whole(&formed[from..from + width]))
