@@ -9,3 +9,4 @@
 pub mod image;
 pub mod netlink;
 pub mod state;
+pub mod store;
