@@ -314,6 +314,9 @@ fn client_options(settings: &Settings) -> Result<ClientOptions, Error> {
     if let Some(pem) = &settings.ca {
         let certificates = Certificate::from_pem_bundle(pem)
             .map_err(|error| Error::Settings(format!("certificates: {error}")))?;
+        if certificates.is_empty() {
+            return Err(Error::Settings("certificates: there is none in the PEM".to_owned()));
+        }
         for certificate in certificates {
             options = options.with_root_certificate(certificate);
         }

@@ -33,6 +33,20 @@ async fn moto_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn tls_is_trusted_by_the_authority_that_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let (moto, ca) = Moto::with_tls(folder.path()).await;
+    let settings = moto_settings(&moto);
+    assert_eq!(settings.endpoint.as_ref().unwrap().scheme(), "https");
+    open(&Settings { ca: Some(ca), ..settings.clone() }).probe().await.unwrap();
+    let error = open(&settings).probe().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let nonsense = Settings { ca: Some(b"no certificate".to_vec()), ..settings };
+    assert!(matches!(Store::open(&nonsense).unwrap_err(), Error::Settings(_)));
+}
+
+#[tokio::test]
 async fn a_folder_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let root = Place::File(folder.path().join("not/yet/there"));

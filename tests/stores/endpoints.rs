@@ -52,9 +52,24 @@ pub struct Moto {
 
 impl Moto {
     pub async fn start() -> Self {
+        Self::with(&[], reqwest::Client::new()).await
+    }
+
+    /// With TLS by a certificate for 127.0.0.1; gives the PEM of the authority that signed it too.
+    pub async fn with_tls(folder: &Path) -> (Self, Vec<u8>) {
+        make_certificates(folder);
+        let path = |name: &str| folder.join(name).display().to_string();
+        let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let arguments = ["-c".to_owned(), path("leaf.pem"), "-k".to_owned(), path("leaf.key")];
+        let moto = Self::with(&arguments, client).await;
+        (moto, std::fs::read(folder.join("ca.pem")).unwrap())
+    }
+
+    async fn with(arguments: &[String], client: reqwest::Client) -> Self {
         // Bucket, user, key and policy are made before it begins to ask who asks.
         let mut process = Command::new(moto_server())
             .args(["-H", "127.0.0.1", "-p", "0"])
+            .args(arguments)
             .env("INITIAL_NO_AUTH_ACTION_COUNT", "4")
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
@@ -73,12 +88,11 @@ impl Moto {
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let mut moto =
             Self { endpoint, access_key: String::new(), secret_key: String::new(), process };
-        moto.make_bucket_and_user().await;
+        moto.make_bucket_and_user(&client).await;
         moto
     }
 
-    async fn make_bucket_and_user(&mut self) {
-        let client = reqwest::Client::new();
+    async fn make_bucket_and_user(&mut self, client: &reqwest::Client) {
         let bucket = self.endpoint.join(BUCKET).unwrap();
         assert!(client.put(bucket).send().await.unwrap().status().is_success());
         let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A\
@@ -132,4 +146,21 @@ fn moto_server() -> PathBuf {
         dir = cache.join("moto").display(),
     );
     program
+}
+
+fn make_certificates(folder: &Path) {
+    std::fs::write(folder.join("san"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    for command in [
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca \
+         -keyout ca.key -out ca.pem",
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=store \
+         -keyout leaf.key -out leaf.csr",
+        "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san \
+         -out leaf.pem",
+    ] {
+        let mut openssl = Command::new("openssl");
+        openssl.current_dir(folder).args(command.split_whitespace());
+        let output = openssl.output().expect("openssl: install it, apt-get install openssl");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
