@@ -9,5 +9,6 @@
 pub mod api;
 pub mod image;
 pub mod netlink;
+pub mod netns;
 pub mod state;
 pub mod store;
