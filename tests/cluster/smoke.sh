@@ -85,7 +85,7 @@ service_address() {
 	local pod
 	for pod in node-a host-node-b; do
 		# shellcheck disable=SC2016 # the pod's variables
-		in_namespace exec "$pod" -- sh -c 'nc -z -w 5 "$KUBERNETES_SERVICE_HOST" "$KUBERNETES_SERVICE_PORT"'
+		in_namespace exec "$pod" -- sh -c 'nc -w 5 "$KUBERNETES_SERVICE_HOST" "$KUBERNETES_SERVICE_PORT" </dev/null'
 	done
 }
 
