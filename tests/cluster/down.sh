@@ -4,7 +4,7 @@
 
 # shellcheck source=lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
-for part in topology network machines; do
+for part in topology network cgroups machines; do
 	# shellcheck source=/dev/null
 	source "$CLUSTER_DIR/$part.sh"
 done
@@ -34,8 +34,6 @@ thaw() {
 		esac
 	done < <(cgroup_folders | xargs -r -I{} find {} \( -name freezer.state -o -name cgroup.freeze \) 2>/dev/null)
 }
-
-cgroup_folders() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$CGROUP" 2>/dev/null; }
 
 # With PID 1 of a machine everything in it dies. What was remembered beside that is only nsenter.
 kill_machines() {

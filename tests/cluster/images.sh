@@ -23,7 +23,8 @@ buildah_() {
 	shift
 	[[ -f $policy ]] || printf '{"default": [{"type": "insecureAcceptAnything"}]}\n' >"$policy"
 	case $command in
-	bud | push) set -- --signature-policy "$policy" "$@" ;;
+	bud) set -- --cni-config-dir "$IMAGES/cni" --signature-policy "$policy" "$@" ;;
+	push) set -- --signature-policy "$policy" "$@" ;;
 	esac
 	buildah --storage-driver vfs --root "$IMAGES/storage" --runroot "$IMAGES/storage-run" "$command" "$@"
 }

@@ -14,13 +14,38 @@ shield_kernel_settings() {
 	done
 }
 
-# sysfs shows the network namespace of its mount: a new one, with the cgroup mounts carried over.
+# sysfs shows the network namespace of its mount, cgroupfs the cgroup namespace: both are mounted anew,
+# with the same hierarchies at the same places.
 mount_sysfs() {
-	mkdir -p "$dir/cgroup"
-	mount --rbind /sys/fs/cgroup "$dir/cgroup"
+	local hierarchies links type target options
+	hierarchies=$(awk '$3 == "cgroup" || $3 == "cgroup2" {print $3, $2, $4}' /proc/mounts)
+	links=$(find /sys/fs/cgroup -maxdepth 1 -type l -printf '%l %p\n')
 	mount -t sysfs sysfs /sys
-	mount --rbind "$dir/cgroup" /sys/fs/cgroup
-	umount -R -l "$dir/cgroup"
+	[[ $hierarchies == "cgroup2 /sys/fs/cgroup "* ]] || mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+	while read -r type target options; do
+		mkdir -p "$target"
+		mount -t "$type" -o "$(cgroup_options "$type" "$options")" "$type" "$target"
+	done <<<"$hierarchies"
+	while read -r target options; do
+		[[ ! $target ]] || ln -s "$target" "$options"
+	done <<<"$links"
+}
+
+# cgroup_options TYPE OPTIONS: of a v1 mount its controllers, or the name of one without any.
+cgroup_options() {
+	local option kept=rw
+	[[ $1 == cgroup ]] || {
+		echo rw
+		return
+	}
+	for option in ${2//,/ }; do
+		case $option in
+		rw | ro | relatime | noatime | nosuid | nodev | noexec | seclabel | xattr | clone_children | release_agent=*) ;;
+		name=*) kept+=,none,$option ;;
+		*) kept+=,$option ;;
+		esac
+	done
+	echo "$kept"
 }
 
 # bind FOLDER PLACE: /run, where the lab's files are, is often mounted noexec.

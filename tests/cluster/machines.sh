@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A machine of the lab: a network, mount, PID, UTS and IPC namespace of its own, held by its PID 1.
+# A machine of the lab: a network, mount, PID, cgroup, UTS and IPC namespace of its own, held by its PID 1.
 # Whatever runs in it dies with PID 1, and its mounts with the last process.
 
 # containerd and ctr would warn of cgroup v1 at each call.
@@ -9,19 +9,23 @@ MACHINE_ENV=("PATH=$BIN:$PATH" CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=true)
 machine_up() {
 	local name=$1 dir=$RUN/$1
 	mkdir -p "$dir" "$RUN/log" "$RUN/pids"
-	detached "$RUN/log/$name.machine.log" nsenter --net="/run/netns/$NETNS_PREFIX$name" \
-		unshare --mount --uts --ipc --pid --fork --kill-child --mount-proc \
+	make_cgroups "$name"
+	# The cgroup that unshare is in becomes the root of what the machine sees.
+	detached "$RUN/log/$name.machine.log" "$name" nsenter --net="/run/netns/$NETNS_PREFIX$name" \
+		unshare --mount --uts --ipc --cgroup --pid --fork --kill-child --mount-proc \
 		bash "$CLUSTER_DIR/machine_init.sh" "$name" "$dir"
 	remember "$name.machine" "$DETACHED_PID"
 	wait_for 10 "machine $name" grep -q '^ready$' "$RUN/log/$name.machine.log"
+	hand_over_cgroups "$name" "$DETACHED_PID" "$(init_of "$name")"
 }
 
-# detached LOG COMMAND...: in the background and in its own session, with no inherited file descriptor
-# (CRIU would have to carry them). Its PID is left in DETACHED_PID.
+# detached LOG CGROUP COMMAND...: in the background, in the cgroup, in its own session, with no inherited
+# file descriptor (CRIU would have to carry them). Its PID is left in DETACHED_PID.
 detached() {
-	local log=$1
-	shift
+	local log=$1 cgroup=$2
+	shift 2
 	(
+		move_to_cgroup "$cgroup" "$BASHPID"
 		for fd in /proc/self/fd/*; do
 			fd=${fd##*/}
 			((fd <= 2)) || eval "exec $fd>&-"
@@ -61,21 +65,27 @@ init_of() {
 	printf '%s' "$init"
 }
 
-# on MACHINE COMMAND...: runs a command in a machine.
-on() {
+# enter MACHINE COMMAND...: as the arguments of a program that runs in a machine, in ENTER.
+enter() {
 	local init
 	init=$(init_of "$1") || die "machine $1 is not up"
 	shift
-	nsenter --target "$init" --mount --uts --ipc --net --pid -- env "${MACHINE_ENV[@]}" "$@"
+	ENTER=(nsenter --target "$init" --mount --uts --ipc --cgroup --net --pid -- env "${MACHINE_ENV[@]}" "$@")
 }
+
+# on MACHINE COMMAND...: runs a command in a machine.
+on() (
+	enter "$@"
+	move_to_cgroup "$1/init" "$BASHPID"
+	exec "${ENTER[@]}"
+)
 
 # daemon MACHINE NAME COMMAND...: a long-running program in a machine, with a log of its own.
 daemon() {
-	local machine=$1 name=$2 init
+	local machine=$1 name=$2
 	shift 2
-	init=$(init_of "$machine") || die "machine $machine is not up"
-	detached "$RUN/log/$machine.$name.log" \
-		nsenter --target "$init" --mount --uts --ipc --net --pid -- env "${MACHINE_ENV[@]}" "$@"
+	enter "$machine" "$@"
+	detached "$RUN/log/$machine.$name.log" "$machine/init" "${ENTER[@]}"
 	remember "$machine.$name" "$DETACHED_PID"
 }
 

@@ -101,9 +101,7 @@ kubelet_config() {
 		tlsPrivateKeyFile: /etc/kubernetes/$1.key
 		clusterDNS: [$CLUSTER_DNS]
 		resolvConf: ""
-		# All containers of the node below one cgroup, which make cluster-down removes.
 		cgroupDriver: cgroupfs
-		cgroupRoot: /$CGROUP/$1
 		cgroupsPerQOS: false
 		enforceNodeAllocatable: []
 		failCgroupV1: false

@@ -5,6 +5,7 @@
 # shellcheck source=lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 source "$CLUSTER_DIR/topology.sh"
+source "$CLUSTER_DIR/cgroups.sh"
 source "$CLUSTER_DIR/machines.sh"
 
 (($# >= 2)) || die "usage: on.sh MACHINE COMMAND..."

@@ -4,7 +4,7 @@
 
 # shellcheck source=lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
-for part in topology machines control_plane images; do
+for part in topology cgroups machines control_plane images; do
 	# shellcheck source=/dev/null
 	source "$CLUSTER_DIR/$part.sh"
 done

@@ -33,6 +33,3 @@ CLUSTER_DNS=10.96.0.10 # nothing answers there; without it every pod gets a warn
 
 # The endpoint of the embedded store, in the control machine.
 STORE_PORT=9000
-
-# All containers' cgroups are below this one, in every hierarchy.
-CGROUP=netckpt-lab

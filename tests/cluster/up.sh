@@ -3,7 +3,7 @@
 
 # shellcheck source=lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
-for part in topology network machines pki control_plane images node; do
+for part in topology network cgroups machines pki control_plane images node; do
 	# shellcheck source=/dev/null
 	source "$CLUSTER_DIR/$part.sh"
 done
