@@ -6,6 +6,9 @@
 //! verifies the outcome. [`state`] holds what is known of each class of objects, as tables.
 //! `docs/architecture.md` tells the reason for each room.
 
+pub mod controller;
+pub mod http;
 pub mod image;
 pub mod netlink;
+pub mod pod;
 pub mod state;
