@@ -3,6 +3,7 @@
 
 mod context;
 mod shutdown;
+pub mod source;
 
 pub use context::{Agent, CONTROLLER, SharedAgent, reference};
 pub use shutdown::{End, Ending, ending};
