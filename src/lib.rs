@@ -13,3 +13,4 @@ pub mod image;
 pub mod netlink;
 pub mod pod;
 pub mod state;
+pub mod store;
