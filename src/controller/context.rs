@@ -9,6 +9,7 @@ use kube::runtime::reflector;
 use kube::{Client, Resource};
 
 use super::shutdown::Ending;
+use super::storages::Storages;
 use crate::http::{Metrics, Readiness};
 use crate::pod::Runtime;
 
@@ -27,6 +28,8 @@ pub struct Agent {
     pub runtime: Runtime,
     /// The pods of this node, kept current by a watch.
     pub pods: reflector::Store<Pod>,
+    /// The object stores, opened by the name of their `NetCheckpointStorage`.
+    pub storages: Storages,
     pub metrics: Metrics,
     pub readiness: Readiness,
     pub events: Recorder,

@@ -4,6 +4,8 @@
 mod context;
 mod shutdown;
 pub mod source;
+mod storages;
 
 pub use context::{Agent, CONTROLLER, SharedAgent, reference};
 pub use shutdown::{End, Ending, ending};
+pub use storages::{Storage, StorageError, Storages};

@@ -88,7 +88,6 @@ impl Storage {
 }
 
 /// All storages of the cluster, as an agent sees them.
-#[derive(Debug)]
 pub struct Storages {
     client: Option<Client>,
     /// The agents' namespace.
@@ -169,7 +168,11 @@ impl Storages {
         }
     }
 
-    async fn credentials(&self, storage: &str, s3: &S3Storage) -> Result<Credentials, StorageError> {
+    async fn credentials(
+        &self,
+        storage: &str,
+        s3: &S3Storage,
+    ) -> Result<Credentials, StorageError> {
         let Some(reference) = &s3.secret_ref else { return Ok(Credentials::default()) };
         let namespace = reference.namespace.as_deref().unwrap_or(&self.namespace);
         let failed = |why: String| StorageError::Secret {
@@ -315,7 +318,10 @@ mod tests {
         else {
             panic!("keys are there")
         };
-        assert_eq!((access_key.as_str(), secret_key.as_str(), session_token), ("someone", "hush", None));
+        assert_eq!(
+            (access_key.as_str(), secret_key.as_str(), session_token),
+            ("someone", "hush", None)
+        );
     }
 
     #[test]
@@ -343,12 +349,8 @@ mod tests {
         object.metadata.uid = Some("u".into());
         object.metadata.generation = Some(1);
         writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(object));
-        let storages = Storages {
-            client: None,
-            namespace: "netckpt".into(),
-            objects,
-            open: Mutex::default(),
-        };
+        let storages =
+            Storages { client: None, namespace: "netckpt".into(), objects, open: Mutex::default() };
         let storage = storages.open(None).await.unwrap();
         assert_eq!(storage.name, "main");
         let image = bytes::Bytes::from_static(b"content");

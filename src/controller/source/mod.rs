@@ -7,6 +7,8 @@
 
 mod course;
 mod judge;
+mod spool;
 
 pub use course::{Capture, Step};
 pub use judge::{Verdict, deadline, has_ended, judge, unclaimed};
+pub use spool::{Spool, SpoolError, Spooled};
