@@ -11,6 +11,7 @@ pub mod controller;
 pub mod http;
 pub mod image;
 pub mod netlink;
+pub mod netns;
 pub mod pod;
 pub mod state;
 pub mod store;
