@@ -116,13 +116,16 @@ fn subdomain(name: &str) -> bool {
         !part.is_empty()
             && !part.starts_with('-')
             && !part.ends_with('-')
-            && part.bytes().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == b'-')
+            && part
+                .bytes()
+                .all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == b'-')
     };
     name.len() <= 253 && name.split('.').all(part)
 }
 
 fn uid(uid: &str) -> bool {
-    (1..=64).contains(&uid.len()) && uid.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-')
+    (1..=64).contains(&uid.len())
+        && uid.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-')
 }
 
 /// Opens the namespace and sees that it is one, and not the caller's.
@@ -152,7 +155,8 @@ pub fn open(path: &str) -> Result<File, Invalid> {
 
 /// A file directly in one of the folders, or `/proc/PID/ns/net`; without `..` or `.` on the way.
 fn allowed(path: &Path) -> bool {
-    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let plain =
+        path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     let text = path.to_string_lossy();
     if !plain || text.contains('\0') || text.len() > 255 {
         return false;

@@ -46,12 +46,7 @@ pub fn ask(socket: &str, request: &Request, patience: Duration) -> Result<Answer
 /// Connects with a deadline: an agent that is stuck with a full backlog would block for ever.
 fn connect(path: &str, patience: Duration) -> nix::Result<UnixStream> {
     let address = UnixAddr::new(path)?;
-    let fd = socket::socket(
-        AddressFamily::Unix,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let patience = TimeVal::milliseconds(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX));
     socket::setsockopt(&fd, SendTimeout, &patience)?;
     socket::connect(fd.as_raw_fd(), &address)?;
@@ -77,9 +72,8 @@ fn exchange(mut stream: &UnixStream, request: &Request, end: Instant) -> Result<
 fn receive(mut stream: &UnixStream, into: &mut [u8], end: Instant) -> Result<(), Failure> {
     let mut done = 0;
     while done < into.len() {
-        let got = stream
-            .set_read_timeout(Some(left(end)))
-            .and_then(|()| stream.read(&mut into[done..]));
+        let got =
+            stream.set_read_timeout(Some(left(end))).and_then(|()| stream.read(&mut into[done..]));
         match got {
             Ok(0) => return Err(("closed the connection", io::ErrorKind::UnexpectedEof.into())),
             Ok(got) => done += got,

@@ -232,8 +232,7 @@ mod tests {
     #[test]
     fn args_come_in_any_order() {
         let args = "IgnoreUnknown=1;K8S_POD_UID=u;K8S_POD_NAME=p;broken;K8S_POD_NAMESPACE=n";
-        let environment =
-            Environment::read(|name| (name == "CNI_ARGS").then(|| args.to_owned()));
+        let environment = Environment::read(|name| (name == "CNI_ARGS").then(|| args.to_owned()));
         assert_eq!(environment.arg("K8S_POD_NAMESPACE"), "n");
         assert_eq!(environment.arg("K8S_POD_NAME"), "p");
         assert_eq!(environment.arg("K8S_POD_UID"), "u");

@@ -63,7 +63,9 @@ fn verb(environment: &Environment, config: Config) -> Result<Option<Value>, Erro
         // Pods without the annotation start without the agent, so the plugin is always ready.
         "STATUS" => config.check_version().map(|()| None),
         other => {
-            let message = format!("CNI_COMMAND is `{other}`; it must be ADD, DEL, CHECK, VERSION, GC or STATUS");
+            let message = format!(
+                "CNI_COMMAND is `{other}`; it must be ADD, DEL, CHECK, VERSION, GC or STATUS"
+            );
             Err(Error::new(code::BAD_ENVIRONMENT, message))
         }
     }
@@ -76,8 +78,7 @@ fn versions(config: &Config) -> Value {
 
 fn add(environment: &Environment, mut config: Config) -> Result<Value, Error> {
     let Some(mut previous) = config.prev_result.take() else {
-        let message =
-            "no prevResult: it must come last in a chain, after the plugin that makes the pod's interface";
+        let message = "no prevResult: it must come last in a chain, after the plugin that makes the pod's interface";
         return Err(Error::new(code::INVALID_CONFIG, message));
     };
     // The runtime has brought the result into the version that it asks in; say so if it didn't.
@@ -124,11 +125,8 @@ fn refusal(refused: Refused) -> Error {
 /// The agent can't be asked. A pod that is to be restored must not start with another network; of
 /// one whose annotations the runtime does not tell, that can't be excluded.
 fn unreachable(environment: &Environment, wish: Wish, error: &client::Error) -> Error {
-    let pod = format!(
-        "{}/{}",
-        environment.arg("K8S_POD_NAMESPACE"),
-        environment.arg("K8S_POD_NAME")
-    );
+    let pod =
+        format!("{}/{}", environment.arg("K8S_POD_NAMESPACE"), environment.arg("K8S_POD_NAME"));
     let message = match wish {
         Wish::Unknown => format!(
             "whether the pod {pod} is to be restored can't be known: the conflist gives this plugin no \

@@ -63,12 +63,14 @@ impl Server {
     /// # Errors
     /// [`Error`] with the failing step.
     pub fn bind(path: &Path) -> Result<Self, Error> {
-        let failed = |step| {
-            move |source| Error { path: path.to_owned(), step, source }
-        };
+        let failed = |step| move |source| Error { path: path.to_owned(), step, source };
         if let Some(folder) = path.parent() {
             let mut builder = std::fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(folder).map_err(failed("make its folder"))?;
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(failed("make its folder"))?;
         }
         let beside = path.with_extension(format!("{}.new", std::process::id()));
         match std::fs::remove_file(&beside) {
@@ -110,7 +112,9 @@ impl Server {
                         }
                     });
                 }
-                Ok(_) => tracing::warn!("a connection from a peer that is not root, or one too many, was closed"),
+                Ok(_) => tracing::warn!(
+                    "a connection from a peer that is not root, or one too many, was closed"
+                ),
                 Err(error) => {
                     tracing::warn!(%error, "accepting on the agent's socket");
                     sleep(PAUSE).await;
@@ -120,7 +124,10 @@ impl Server {
         self.unlink();
         let rest = async { while work.join_next().await.is_some() {} };
         if timeout(grace, rest).await.is_err() {
-            tracing::warn!(left = work.len(), "questions of the CNI plugin were given up at the end");
+            tracing::warn!(
+                left = work.len(),
+                "questions of the CNI plugin were given up at the end"
+            );
         }
     }
 
@@ -148,7 +155,9 @@ async fn converse<A: Attachments>(
         Ok(request) => answer(request, attachments, at_once).await,
         Err(error) => Answer::Refused(Refused {
             transient: false,
-            message: "the agent does not understand this plugin; they must be of neighbouring versions".into(),
+            message:
+                "the agent does not understand this plugin; they must be of neighbouring versions"
+                    .into(),
             details: error.to_string(),
         }),
     };
@@ -193,7 +202,10 @@ async fn answer<A: Attachments>(request: Request, attachments: &A, at_once: &Sem
 fn late(patience: Duration) -> Answer {
     Answer::Refused(Refused {
         transient: true,
-        message: format!("the agent did not finish within the {} s it was given", patience.as_secs()),
+        message: format!(
+            "the agent did not finish within the {} s it was given",
+            patience.as_secs()
+        ),
         details: "the pod's events and the agent's log tell how far it came".into(),
     })
 }
