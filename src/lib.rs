@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod controller;
+pub mod gate;
 pub mod http;
 pub mod image;
 pub mod netlink;
