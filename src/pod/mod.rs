@@ -2,10 +2,10 @@
 //! `/proc` serves where the runtime's path can't be opened from here.
 
 mod cri;
-// mod namespace;
+mod namespace;
 mod runtime;
 
-// pub use namespace::{NamespaceError, open};
+pub use namespace::{NamespaceError, open};
 pub use runtime::{Runtime, RuntimeError, RuntimeInfo};
 
 use std::net::IpAddr;

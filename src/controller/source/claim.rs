@@ -2,8 +2,8 @@
 //!
 //! What happens when there is no such agent: whichever agent comes first, after a pause that differs
 //! from agent to agent, asks the API server for the pod and writes why it waits, and after
-//! `timeoutSeconds` that it failed. Writes are good only for the version that was seen, so that one
-//! of several agents wins and the others learn of it by their watches.
+//! `timeoutSeconds` that it failed. One of
+//! several agents wins (see [`record`]), and the others learn of it by their watches.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt};
 
 use super::course::{self, Step};
 use super::judge::{self, Verdict};
-use super::record::{self, Failure, Guard, RecordError};
+use super::record::{self, Failure, RecordError};
 use crate::api::{NetCheckpoint, Reason};
 use crate::controller::{Agent, SharedAgent};
 
@@ -38,8 +38,7 @@ pub(super) async fn reconcile(
     checkpoint: Arc<NetCheckpoint>,
     agent: SharedAgent,
 ) -> Result<Action, RecordError> {
-    let is_claimed =
-        checkpoint.status.as_ref().is_some_and(|status| status.node_name.is_some());
+    let is_claimed = checkpoint.status.as_ref().is_some_and(|status| status.node_name.is_some());
     if is_claimed
         || checkpoint.metadata.deletion_timestamp.is_some()
         || judge::has_ended(&checkpoint)
@@ -58,11 +57,7 @@ pub(super) async fn reconcile(
 }
 
 /// The pod is on this node.
-async fn ours(
-    agent: &Agent,
-    checkpoint: &NetCheckpoint,
-    pod: &Pod,
-) -> Result<Action, RecordError> {
+async fn ours(agent: &Agent, checkpoint: &NetCheckpoint, pod: &Pod) -> Result<Action, RecordError> {
     let left = record::time_left(checkpoint);
     match (judge::judge(checkpoint, pod), left) {
         (Verdict::Go, Some(_)) => claim(agent, checkpoint, pod).await,
@@ -72,7 +67,7 @@ async fn ours(
         }
         (Verdict::Wait(reason, message), Some(left)) => {
             let message = until(checkpoint, &message);
-            record::waiting(agent, checkpoint, reason, &message, Guard::Seen).await?;
+            record::waiting(agent, checkpoint, reason, &message).await?;
             Ok(Action::requeue(left))
         }
         (Verdict::Wait(reason, message), None) => {
@@ -90,9 +85,10 @@ async fn claim(
     pod: &Pod,
 ) -> Result<Action, RecordError> {
     let status = course::claimed(checkpoint, &agent.node, pod, Timestamp::now());
-    record::status(agent, checkpoint, &status, Guard::Seen).await?;
+    record::status(agent, checkpoint, &status).await?;
     tracing::info!(checkpoint = %record::shown(checkpoint), "claimed");
-    let message = format!("the agent on node {} captures the network of pod {}", agent.node, pod.name_any());
+    let message =
+        format!("the agent on node {} captures the network of pod {}", agent.node, pod.name_any());
     let reason = Reason::CheckpointInProgress;
     record::tell(agent, checkpoint, None, EventType::Normal, reason, &message).await;
     Ok(Action::await_change())
@@ -127,7 +123,7 @@ async fn others(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Action, Rec
     match left {
         Some(left) => {
             let message = until(checkpoint, &message);
-            record::waiting(agent, checkpoint, reason, &message, Guard::Seen).await?;
+            record::waiting(agent, checkpoint, reason, &message).await?;
             Ok(Action::requeue(left + pause))
         }
         None => {
@@ -155,7 +151,7 @@ async fn end(
     message: &str,
 ) -> Result<Action, RecordError> {
     let failure = Failure { at: Step::Before, reason, message };
-    record::failed(agent, checkpoint, pod, failure, Guard::Seen).await?;
+    record::failed(agent, checkpoint, pod, failure).await?;
     Ok(Action::await_change())
 }
 

@@ -5,10 +5,14 @@
 //! without an image. It ends within `timeoutSeconds` of its creation whatever happens: by the agent
 //! that claimed it, and while nobody has, by whichever agent comes first after that time.
 
+mod claim;
 mod course;
 mod judge;
+mod reading;
+mod record;
+mod removal;
+mod run;
 mod spool;
+mod work;
 
-pub use course::{Capture, Step};
-pub use judge::{Verdict, deadline, has_ended, judge, unclaimed};
-pub use spool::{Spool, SpoolError, Spooled};
+pub use run::run;

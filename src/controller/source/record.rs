@@ -1,4 +1,7 @@
 //! Writes what a checkpoint has come to: its status by server-side apply, its finalizer, its events.
+//!
+//! Every write is good only for the version of the object that it was made from. So of several
+//! agents one wins a claim, and a reconcile that was begun from an outdated view does nothing.
 
 use std::time::Duration;
 
@@ -36,15 +39,6 @@ pub enum RecordError {
     Api(#[from] Box<kube::Error>),
 }
 
-/// Whether a write is only good for the version of the object that was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guard {
-    /// Nobody owns the object yet: of several agents one wins.
-    Seen,
-    /// This agent owns it.
-    Owner,
-}
-
 /// Writes the status; answers the object as it is then.
 ///
 /// # Errors
@@ -53,12 +47,8 @@ pub async fn status(
     agent: &Agent,
     checkpoint: &NetCheckpoint,
     status: &NetCheckpointStatus,
-    guard: Guard,
 ) -> Result<NetCheckpoint, RecordError> {
     let mut object = identity(checkpoint);
-    if guard == Guard::Seen {
-        object["metadata"]["resourceVersion"] = json!(checkpoint.resource_version());
-    }
     object["status"] = serde_json::to_value(status).map_err(kube_error)?;
     let parameters = PatchParams::apply(STATUS_MANAGER).force();
     let name = checkpoint.name_any();
@@ -83,7 +73,7 @@ pub async fn finalizer(
     answered(api.patch(&name, &parameters, &Patch::Apply(object))).await
 }
 
-/// What names the object. The UID keeps an apply from making a deleted object anew.
+/// What names the object and its version. The UID keeps an apply from making a deleted object anew.
 fn identity(checkpoint: &NetCheckpoint) -> serde_json::Value {
     json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
@@ -92,6 +82,7 @@ fn identity(checkpoint: &NetCheckpoint) -> serde_json::Value {
             "name": checkpoint.name_any(),
             "namespace": checkpoint.namespace(),
             "uid": checkpoint.uid(),
+            "resourceVersion": checkpoint.resource_version(),
         },
     })
 }
@@ -123,7 +114,8 @@ async fn answered<T>(
     }
 }
 
-/// Writes that it still may become ready, unless that is what is written already.
+/// Writes that it still may become ready, unless that is what is written already; answers whether
+/// it was news.
 ///
 /// # Errors
 /// As [`status`].
@@ -132,15 +124,14 @@ pub async fn waiting(
     checkpoint: &NetCheckpoint,
     reason: Reason,
     message: &str,
-    guard: Guard,
-) -> Result<(), RecordError> {
+) -> Result<bool, RecordError> {
     let new = course::waiting(checkpoint, reason, message, Timestamp::now());
     let unchanged = checkpoint.status.as_ref().is_some_and(|old| old.conditions == new.conditions);
-    if unchanged {
-        return Ok(());
+    if !unchanged {
+        tracing::info!(checkpoint = %shown(checkpoint), %reason, message, "waiting");
+        status(agent, checkpoint, &new).await?;
     }
-    tracing::info!(checkpoint = %shown(checkpoint), %reason, message, "waiting");
-    status(agent, checkpoint, &new, guard).await.map(drop)
+    Ok(!unchanged)
 }
 
 /// Writes that it has ended without an image, and tells it on the checkpoint and its pod.
@@ -152,11 +143,10 @@ pub async fn failed(
     checkpoint: &NetCheckpoint,
     pod: Option<&Pod>,
     failure: Failure<'_>,
-    guard: Guard,
 ) -> Result<(), RecordError> {
     let Failure { at, reason, message } = failure;
     let new = course::failed(checkpoint, at, reason, message, Timestamp::now());
-    status(agent, checkpoint, &new, guard).await?;
+    status(agent, checkpoint, &new).await?;
     tracing::warn!(checkpoint = %shown(checkpoint), %reason, message, "failed");
     agent.metrics.captured(reason.as_str());
     tell(agent, checkpoint, pod, EventType::Warning, reason, message).await;

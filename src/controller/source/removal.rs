@@ -6,12 +6,11 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
-use super::record::{self, Guard, RecordError};
-use super::{Spool, course};
+use super::record::{self, RecordError};
+use super::spool::Spool;
 use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
 use crate::controller::{Agent, StorageError};
 use crate::{image, store};
-use k8s_openapi::jiff::Timestamp;
 
 /// Pause before the store is asked again. There is no last time: an image must not be forgotten in
 /// silence, and `deletionPolicy: Retain` lets the object go.
@@ -91,9 +90,9 @@ async fn retained_by(
          deletionPolicy: Retain lets the object go without its image",
         AGAIN.as_secs()
     );
-    let status =
-        course::waiting(checkpoint, Reason::Deleting, &message, Timestamp::now());
-    record::status(agent, checkpoint, &status, Guard::Owner).await?;
-    record::tell(agent, checkpoint, None, EventType::Warning, Reason::Deleting, &message).await;
+    let reason = Reason::Deleting;
+    if record::waiting(agent, checkpoint, reason, &message).await? {
+        record::tell(agent, checkpoint, None, EventType::Warning, reason, &message).await;
+    }
     Ok(Action::requeue(AGAIN))
 }

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -91,11 +92,16 @@ impl Spool {
         }
     }
 
-    /// Removes what belongs to none of these checkpoints, and half-written files.
+    /// Removes what is older than `start` and belongs to none of these checkpoints, and half-written
+    /// files: left-overs of an earlier agent.
     ///
     /// # Errors
     /// When the folder can't be read; what could be removed is.
-    pub async fn keep_only(&self, uids: &HashSet<String>) -> Result<(), SpoolError> {
+    pub async fn keep_only(
+        &self,
+        uids: &HashSet<String>,
+        start: SystemTime,
+    ) -> Result<(), SpoolError> {
         let failed = |source| SpoolError { path: self.0.clone(), source };
         let kept: HashSet<_> = uids.iter().map(|uid| self.path(uid)).collect();
         let mut entries = match tokio::fs::read_dir(&self.0).await {
@@ -105,7 +111,12 @@ impl Spool {
         };
         while let Some(entry) = entries.next_entry().await.map_err(failed)? {
             let path = entry.path();
-            if !kept.contains(&path) {
+            let is_old = match entry.metadata().await.and_then(|metadata| metadata.modified()) {
+                Ok(modified) => modified < start,
+                // Gone meanwhile.
+                Err(_) => false,
+            };
+            if is_old && !kept.contains(&path) {
                 tracing::info!(path = %path.display(), "an image without a checkpoint is dropped");
                 if let Err(error) = tokio::fs::remove_file(&path).await {
                     tracing::warn!(path = %path.display(), %error, "it could not be removed");
@@ -121,6 +132,7 @@ mod tests {
     use super::*;
     use crate::image::{Evidence, Origin, Snapshot};
     use k8s_openapi::jiff::Timestamp;
+    use std::time::Duration;
 
     fn image() -> Bytes {
         let manifest = Manifest {
@@ -158,7 +170,10 @@ mod tests {
         spool.keep("u3", &image().slice(..20)).await.unwrap();
         tokio::fs::write(folder.path().join("captures/u4.part"), b"half").await.unwrap();
         assert!(spool.kept("u3").await.unwrap().is_none());
-        spool.keep_only(&HashSet::from(["u1".to_owned()])).await.unwrap();
+        let own = HashSet::from(["u1".to_owned()]);
+        spool.keep_only(&own, SystemTime::UNIX_EPOCH).await.unwrap();
+        assert!(spool.kept("u2").await.unwrap().is_some(), "what is new is left alone");
+        spool.keep_only(&own, SystemTime::now() + Duration::from_secs(1)).await.unwrap();
         assert!(spool.kept("u1").await.unwrap().is_some());
         assert!(spool.kept("u2").await.unwrap().is_none());
         assert_eq!(std::fs::read_dir(folder.path().join("captures")).unwrap().count(), 1);
