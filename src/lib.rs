@@ -8,6 +8,8 @@
 
 pub mod api;
 pub mod gate;
+pub mod host;
 pub mod image;
 pub mod netlink;
+pub mod netns;
 pub mod state;
