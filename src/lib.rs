@@ -13,3 +13,4 @@ pub mod image;
 pub mod netlink;
 pub mod netns;
 pub mod state;
+pub mod store;
