@@ -59,6 +59,12 @@ pub struct Stored {
     pub size: u64,
 }
 
+/// Key of the image with that digest: `PREFIX/DIGEST.netckpt`.
+#[must_use]
+pub fn key(prefix: &str, digest: &str) -> String {
+    format!("{}/{}{SUFFIX}", prefix.trim_matches('/'), digest.trim_start_matches("sha256:"))
+}
+
 /// Key prefix of a pod's images: `NAMESPACE/NAME-UID`. A long name is cut: a file's name ends at 255
 /// bytes, and the UID tells pods apart.
 #[must_use]
@@ -104,8 +110,7 @@ impl Store {
     /// Any; nothing is stored in part, and the call may be repeated.
     pub async fn put(&self, prefix: &str, image: Bytes) -> Result<Stored, Error> {
         let digest = image::digest(&image);
-        let name = digest.trim_start_matches("sha256:");
-        let key = format!("{}/{name}{SUFFIX}", prefix.trim_matches('/'));
+        let key = key(prefix, &digest);
         let size = image.len() as u64;
         self.within("upload", self.create(&key, &digest, image)).await?;
         Ok(Stored { key, digest, size })
