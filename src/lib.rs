@@ -9,6 +9,7 @@
 pub mod api;
 pub mod controller;
 pub mod gate;
+pub mod host;
 pub mod http;
 pub mod image;
 pub mod netlink;
