@@ -8,4 +8,5 @@
 
 pub mod image;
 pub mod netlink;
+pub mod plan;
 pub mod state;
