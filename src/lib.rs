@@ -15,5 +15,6 @@ pub mod image;
 pub mod netlink;
 pub mod netns;
 pub mod pod;
+pub mod plan;
 pub mod state;
 pub mod store;
