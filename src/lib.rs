@@ -6,6 +6,15 @@
 //! verifies the outcome. [`state`] holds what is known of each class of objects, as tables.
 //! `docs/architecture.md` tells the reason for each room.
 
+pub mod api;
+pub mod controller;
+pub mod gate;
+pub mod host;
+pub mod http;
 pub mod image;
 pub mod netlink;
+pub mod netns;
+pub mod pod;
+pub mod plan;
 pub mod state;
+pub mod store;
