@@ -8,7 +8,14 @@
 
 pub mod api;
 pub mod capture;
+pub mod controller;
+pub mod gate;
+pub mod host;
+pub mod http;
 pub mod image;
 pub mod netlink;
 pub mod netns;
+pub mod pod;
+pub mod plan;
 pub mod state;
+pub mod store;

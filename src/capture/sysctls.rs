@@ -17,6 +17,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::directory::{Directory, Entries};
+use crate::state::classes::sysctls;
 
 /// Where they are.
 pub(super) const ROOT: &str = "/proc/sys/net";
@@ -101,8 +102,10 @@ impl Sysctls {
             }
             path.extend_from_slice(entry.name.to_bytes());
             if !entry.is_folder {
-                self.file(at, entry.name, path);
-            } else if depth > 0 {
+                if std::str::from_utf8(path).is_ok_and(sysctls::carried) {
+                    self.file(at, entry.name, path);
+                }
+            } else if depth > 0 && !left_out(path) {
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 if let Ok(folder) = nix::fcntl::openat(at, entry.name, flags, Mode::empty()) {
                     self.folder(folder.as_fd(), path, depth - 1)?;
@@ -149,6 +152,12 @@ impl Sysctls {
         let path = std::ffi::OsStr::from_bytes(path).to_string_lossy().into_owned();
         self.unreadable.push(Unreadable { path, errno });
     }
+}
+
+/// Whether nothing in a folder is carried: it is then not even listed.
+fn left_out(folder: &[u8]) -> bool {
+    let all_below = |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
+    sysctls::LEFT_OUT.iter().any(|(pattern, _)| all_below(&pattern))
 }
 
 /// Opens a file that belongs to the namespace; `None` for others.
