@@ -48,10 +48,16 @@ pub(super) fn multicast_addresses(_: &mut Probe<'_>) -> Result<Vec<String>, Read
             (words.next(), words.next(), words.next(), words.next())
             && global != "0"
         {
-            found.push(format!("{address} on {link}"));
+            found.push(format!("{} on {link}", colons(address)));
         }
     }
     Ok(found)
+}
+
+/// `01005e000001` as people write it.
+fn colons(digits: &str) -> String {
+    let pairs = digits.as_bytes().chunks(2).map(String::from_utf8_lossy);
+    pairs.collect::<Vec<_>>().join(":")
 }
 
 /// Interfaces of a multicast routing daemon (`ip_mr_vif`, `ip6_mr_vif`), after a heading each.
