@@ -46,9 +46,9 @@ fn counts_are_those_of_the_tools() {
     assert_eq!(found.counts["addresses"], infos.sum::<u64>());
     assert_eq!(
         found.counts["routes"],
-        told(pod, "ip -j route show table all") + told(pod, "ip -j -6 route show table all")
+        told(pod, "ip -j -4 route show table all") + told(pod, "ip -j -6 route show table all")
     );
-    assert_eq!(found.counts["rules"], told(pod, "ip -j rule") + told(pod, "ip -j -6 rule"));
+    assert_eq!(found.counts["rules"], told(pod, "ip -j -4 rule") + told(pod, "ip -j -6 rule"));
     assert_eq!(found.counts["nexthops"], told(pod, "ip -j nexthop"));
     assert_eq!(found.counts["proxy-neighbours"], told(pod, "ip -j neigh show proxy"));
     assert!(found.counts["neighbours"] >= told(pod, "ip -j neigh show nud permanent"));
