@@ -90,8 +90,17 @@ fn equal_objects_get_a_number() {
 #[test]
 fn what_is_replayed_is_what_is_compared() {
     // Never sent, or sent in another form: derived, outside, made by steps.
-    const NOT_SENT: &[&str] =
-        &["type", "link", "link_netnsid", "prop_list", "cacheinfo", "expires", "oif", "gateway", "secondary"];
+    const NOT_SENT: &[&str] = &[
+        "type",
+        "link",
+        "link_netnsid",
+        "prop_list",
+        "cacheinfo",
+        "expires",
+        "oif",
+        "gateway",
+        "secondary",
+    ];
     for object in all() {
         for difference in compare(&object, &replayed(&object)) {
             let top = difference.path.split('.').next().unwrap();
