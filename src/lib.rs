@@ -7,6 +7,7 @@
 //! `docs/architecture.md` tells the reason for each room.
 
 pub mod api;
+pub mod capture;
 pub mod controller;
 pub mod gate;
 pub mod host;
