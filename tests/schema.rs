@@ -5,16 +5,16 @@
 mod apiserver;
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::Once;
 
 use apiserver::ApiServer;
 use serde_json::{Value, json};
 
 /// The API server with the definitions in it.
 fn server() -> &'static ApiServer {
-    static INSTALLED: OnceLock<()> = OnceLock::new();
+    static INSTALLED: Once = Once::new();
     let server = ApiServer::get();
-    INSTALLED.get_or_init(|| {
+    INSTALLED.call_once(|| {
         let crds = netckpt::api::crds().unwrap();
         let said = server.feed(&["apply", "--server-side", "-f", "-"], &crds);
         // The API server warns of schemas that it takes and does not like.
