@@ -4,9 +4,23 @@
 //! what becomes of each attribute on a restore. The interpreter in this room prints, compares, checks
 //! and replays any message by its table; nothing else in the project knows a message's layout.
 
+mod age;
+mod check;
+pub mod classes;
+mod compare;
+mod decode;
 mod object;
 mod reader;
+mod replay;
 pub mod table;
+mod value;
 
-pub use object::{Difference, Object, Value};
+pub use age::age;
+pub use check::{Fault, Problem, check, check_section, unknown};
+pub use classes::{CLASSES, class};
+pub use compare::{Difference, compare};
+pub use decode::decode;
+pub use object::{Names, Object, objects};
 pub use reader::{ReadError, Reader};
+pub use replay::{replay, replay_where, set_field};
+pub use value::{Value, field, to_json};

@@ -1,5 +1,6 @@
 //! The declarative tables: how a class of kernel objects is read, laid out and restored.
 
+use super::{Names, Value};
 use crate::netlink::{Message, Protocol};
 
 /// A class of kernel objects that share one message layout, for example links or routes.
@@ -16,7 +17,10 @@ pub struct Class {
     /// Paths of the fields that tell one object of the class from another, in the order of printing.
     /// A part that an object lacks counts as absent, not as an error.
     pub key: &'static [&'static str],
+    /// Type of the messages that the dumps give (mostly that of [`Self::make`]).
+    pub tells: u16,
     /// Message that makes an object, and message that removes it (for example `RTM_NEWROUTE`, `RTM_DELROUTE`).
+    /// 0 where the kernel has none: the objects come and go with others.
     pub make: u16,
     pub remove: u16,
     /// Whether a dumped message is state of the namespace. Caches and what the dump tells beside
@@ -24,8 +28,35 @@ pub struct Class {
     pub belongs: fn(&Message<'_>) -> bool,
     /// Names of the classes whose objects this one refers to; they are made before and removed after.
     pub after: &'static [&'static str],
+    /// A short name for people.
+    pub label: fn(&Value, &Names) -> String,
+    /// Why the object as a whole can't be carried, if so (a link of a kind without a table).
+    pub refusal: fn(&Value) -> Option<String>,
+    /// Attributes to be sent beside the replayed ones, made from the whole value: the number and the
+    /// payload. For what is dumped in one form and set in another.
+    pub mend: fn(&Value) -> Vec<(u16, Vec<u8>)>,
     /// The test that shows that the class comes back, for the generated table in the docs.
     pub shown_by: &'static str,
+}
+
+impl Class {
+    /// What a class is when its table says nothing else.
+    pub const BASE: Self = Self {
+        name: "",
+        source: Source::Sysctl,
+        header: &[],
+        attributes: &[],
+        key: &[],
+        tells: 0,
+        make: 0,
+        remove: 0,
+        belongs: |_| true,
+        after: &[],
+        label: |value, _| value.to_string(),
+        refusal: |_| None,
+        mend: |_| Vec::new(),
+        shown_by: "",
+    };
 }
 
 /// How a class is read.
@@ -77,6 +108,40 @@ pub struct Attr {
     pub fate: Fate,
 }
 
+impl Field {
+    #[must_use]
+    pub const fn new(name: &'static str, at: usize, shape: Shape, fate: Fate) -> Self {
+        Self { name, at, shape, fate }
+    }
+}
+
+impl Attr {
+    #[must_use]
+    pub const fn new(id: u16, name: &'static str, shape: Shape, fate: Fate) -> Self {
+        Self { id, name, shape, fate }
+    }
+
+    #[must_use]
+    pub const fn keep(id: u16, name: &'static str, shape: Shape) -> Self {
+        Self::new(id, name, shape, Fate::Keep)
+    }
+
+    #[must_use]
+    pub const fn derived(id: u16, name: &'static str, shape: Shape) -> Self {
+        Self::new(id, name, shape, Fate::Derived)
+    }
+
+    #[must_use]
+    pub const fn strip(id: u16, name: &'static str, shape: Shape) -> Self {
+        Self::new(id, name, shape, Fate::Strip)
+    }
+
+    #[must_use]
+    pub const fn refuse(id: u16, name: &'static str) -> Self {
+        Self::new(id, name, Shape::Bytes, Fate::Refuse)
+    }
+}
+
 /// How the bytes of a field or attribute are to be read.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
@@ -100,8 +165,12 @@ pub enum Shape {
     Mac,
     /// An IPv4 or IPv6 address by its length (4 or 16).
     Ip,
+    /// `struct rtvia`: a family and an address of it.
+    Via,
     /// Printed as hexadecimal.
     Bytes,
+    /// A shape of variable size at a fixed size in bytes: for enumerations, bits, addresses and bytes in structs.
+    Fixed(usize, &'static Shape),
     /// A number with names: `(value, name)`. The width is the payload's (1, 2, 4 or 8).
     Enum(&'static [(u64, &'static str)]),
     /// A bit set with names: `(mask, name)`. Bits without a name are printed as a number.
@@ -115,8 +184,8 @@ pub enum Shape {
     /// A list: every attribute in it, whatever its number, is one item of this shape.
     List(&'static Shape),
     /// A nest whose layout a text or number beside it names (`IFLA_INFO_DATA` by `kind`,
-    /// `NFTA_EXPR_DATA` by `name`): path of that sibling, then the layouts. Without a layout the
-    /// object is reported as not carried.
+    /// `NFTA_EXPR_DATA` by `name`): name of that sibling, then the layouts by its printed form.
+    /// Without a layout the object is reported as not carried.
     By(&'static str, &'static [(&'static str, Shape)]),
     /// A nest with one entry per address family, keyed by the number (`IFLA_AF_SPEC`).
     Families(&'static [Attr]),
@@ -141,12 +210,59 @@ pub enum Fate {
     Strip,
     /// Sent as zero; not compared.
     Zero,
+    /// Sent and compared unless all its bytes are zero: the kernel tells the unset form, and refuses to be told it.
+    Set,
+    /// Sent with this number in place of the captured one; not compared.
+    Fill(u64),
+    /// Time left. Sent as [`super::age`] leaves it; of it only is compared whether it ends at all.
+    Lifetime(Lifetime),
     /// A link's index inside the namespace: sent and compared; the check sees that it is a link of the image.
     Ifindex,
-    /// A link's index or a namespace id outside the namespace: never sent as captured, never compared as a number.
+    /// As [`Self::Ifindex`]; but as [`Self::Outside`] where the attribute of this number is beside it
+    /// (`IFLA_LINK` beside `IFLA_LINK_NETNSID`).
+    Parent(u16),
+    /// A link's index or a namespace id outside the namespace: never sent; compared is only that there is one.
     Outside,
     /// Sent in a form that the class's own steps make; compared.
     Synthesise,
     /// Where it is present the object can't be carried: named at capture, refused in an image.
     Refuse,
 }
+
+/// How a time left is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Units in a second.
+    pub per_second: u32,
+    /// What stands for no end.
+    pub forever: u32,
+    /// The least that ageing leaves: 1 where 0 has a meaning of its own.
+    pub least: u32,
+}
+
+/// `struct rtnexthop` after which the attributes of one path of a multipath route follow
+/// (`linux/rtnetlink.h`). Of the flags only `RTNH_F_ONLINK` is set by others than the kernel.
+pub const NEXTHOP: &[Field] = &[
+    Field {
+        name: "flags",
+        at: 2,
+        shape: Shape::Fixed(
+            1,
+            &Shape::BitsOf(
+                &[
+                    (1, "dead"),
+                    (2, "pervasive"),
+                    (4, "onlink"),
+                    (8, "offload"),
+                    (16, "linkdown"),
+                    (32, "unresolved"),
+                    (64, "trap"),
+                ],
+                4,
+            ),
+        ),
+        fate: Fate::Keep,
+    },
+    Field { name: "hops", at: 3, shape: Shape::U8, fate: Fate::Keep },
+    Field { name: "ifindex", at: 4, shape: Shape::U32, fate: Fate::Ifindex },
+];

@@ -1,0 +1,59 @@
+//! Time passes in transit: what was left of lifetimes when captured is less when restored.
+
+use super::decode::{number, width};
+use super::table::{Attr, Class, Fate, Field, Lifetime, Shape, Source};
+use crate::netlink::{align, attributes, messages};
+
+/// Takes `seconds` off every time left in a section. Nothing else changes, no byte moves.
+#[must_use]
+pub fn age(class: &Class, section: &[u8], seconds: u32) -> Vec<u8> {
+    let mut aged = section.to_vec();
+    if matches!(class.source, Source::Sysctl) || seconds == 0 {
+        return aged;
+    }
+    for message in messages(section).map_while(Result::ok) {
+        let size = align(super::decode::header_size(class.header));
+        let rest = message.body.get(size..).unwrap_or_default();
+        nest(section, rest, class.attributes, &mut aged, seconds);
+    }
+    aged
+}
+
+/// `part` lies in `section`; what is found there is changed at the same place of `aged`.
+fn nest(section: &[u8], part: &[u8], table: &[Attr], aged: &mut [u8], seconds: u32) {
+    for attribute in attributes(part).map_while(Result::ok) {
+        let Some(attr) = table.iter().find(|attr| attr.id == attribute.id) else { continue };
+        match (attr.fate, attr.shape) {
+            (Fate::Lifetime(lifetime), _) => {
+                shorten(section, attribute.payload, lifetime, aged, seconds);
+            }
+            (_, Shape::Struct(of)) => of_struct(section, attribute.payload, of, aged, seconds),
+            _ => {}
+        }
+    }
+}
+
+fn of_struct(section: &[u8], part: &[u8], of: &[Field], aged: &mut [u8], seconds: u32) {
+    for field in of {
+        let Fate::Lifetime(lifetime) = field.fate else { continue };
+        let end = field.at + width(&field.shape).unwrap_or(0);
+        if let Some(place) = part.get(field.at..end) {
+            shorten(section, place, lifetime, aged, seconds);
+        }
+    }
+}
+
+fn shorten(section: &[u8], place: &[u8], lifetime: Lifetime, aged: &mut [u8], seconds: u32) {
+    let left = number(place);
+    if place.len() != 4 || left == u64::from(lifetime.forever) {
+        return;
+    }
+    let passed = u64::from(seconds) * u64::from(lifetime.per_second);
+    // What has already ended stays so; nothing ends by ageing alone.
+    let least = u64::from(lifetime.least).min(left);
+    let left = left.saturating_sub(passed).max(least) as u32;
+    let at = place.as_ptr().addr() - section.as_ptr().addr();
+    if let Some(place) = aged.get_mut(at..at + 4) {
+        place.copy_from_slice(&left.to_ne_bytes());
+    }
+}

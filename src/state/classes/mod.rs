@@ -1,0 +1,41 @@
+//! The classes, one file each.
+
+mod addresses;
+mod families;
+mod links;
+mod neighbour_tables;
+mod neighbours;
+mod nexthops;
+mod routes;
+mod rules;
+pub mod sysctls;
+
+use super::table::Class;
+
+pub use addresses::ADDRESSES;
+pub use links::LINKS;
+pub use neighbour_tables::NEIGHBOUR_TABLES;
+pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
+pub use nexthops::NEXTHOPS;
+pub use routes::ROUTES;
+pub use rules::RULES;
+pub use sysctls::SYSCTLS;
+
+/// Every class, each after those that its objects refer to.
+pub static CLASSES: [&Class; 9] = [
+    &LINKS,
+    &SYSCTLS,
+    &NEIGHBOUR_TABLES,
+    &ADDRESSES,
+    &NEIGHBOURS,
+    &PROXY_NEIGHBOURS,
+    &NEXTHOPS,
+    &RULES,
+    &ROUTES,
+];
+
+/// The class of this name.
+#[must_use]
+pub fn class(name: &str) -> Option<&'static Class> {
+    CLASSES.into_iter().find(|class| class.name == name)
+}
