@@ -1,5 +1,10 @@
 //! `NetCheckpointStorage`: where images are kept. Only it knows a URL or a credential.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns are repeated attributes of a derive, which the lint can't tell from mistakes"
+)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
