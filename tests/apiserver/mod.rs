@@ -87,6 +87,14 @@ impl ApiServer {
         &self.kubeconfig
     }
 
+    /// Its address, `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        let config = std::fs::read_to_string(&self.kubeconfig).expect("the kubeconfig is there");
+        let (_, rest) = config.split_once("server: \"").expect("it names the server");
+        let (server, _) = rest.split_once('"').expect("in quotes");
+        server.to_owned()
+    }
+
     /// kubectl as an administrator.
     pub fn kubectl(&self, arguments: &[&str]) -> Answer {
         self.run(arguments, None)
@@ -107,9 +115,7 @@ impl ApiServer {
     /// One PATCH of a path of the API, as a client library sends it; kubectl reads first, which takes
     /// a right more.
     pub fn patch_as(&self, token: &str, path: &str, kind: &str, body: &str) -> Answer {
-        let config = std::fs::read_to_string(&self.kubeconfig).expect("the kubeconfig is there");
-        let (_, rest) = config.split_once("server: \"").expect("it names the server");
-        let (server, _) = rest.split_once('"').expect("in quotes");
+        let server = self.url();
         let output = Command::new("curl")
             .args([
                 "--silent",
