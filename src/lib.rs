@@ -6,6 +6,7 @@
 //! verifies the outcome. [`state`] holds what is known of each class of objects, as tables.
 //! `docs/architecture.md` tells the reason for each room.
 
+pub mod agent;
 pub mod api;
 pub mod controller;
 pub mod gate;
@@ -14,7 +15,7 @@ pub mod http;
 pub mod image;
 pub mod netlink;
 pub mod netns;
-pub mod pod;
 pub mod plan;
+pub mod pod;
 pub mod state;
 pub mod store;

@@ -1,5 +1,6 @@
 //! From a pod to the bytes of its image: the runtime, the namespace, the capture.
 
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -73,7 +74,8 @@ pub(super) async fn read(
         node: agent.node.clone(),
     };
     let sandbox = network.sandbox.clone();
-    let reading = tokio::task::spawn_blocking(move || image_of(&network, origin));
+    let proc = agent.proc.clone();
+    let reading = tokio::task::spawn_blocking(move || image_of(&network, &proc, origin));
     match tokio::time::timeout(DEADLINE, reading).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(ReadingError::Broken { sandbox, why: panic.to_string() }),
@@ -81,7 +83,7 @@ pub(super) async fn read(
     }
 }
 
-fn image_of(network: &PodNetwork, origin: Origin) -> Result<Spooled, ReadingError> {
-    let namespace = pod::open(network)?;
+fn image_of(network: &PodNetwork, proc: &Path, origin: Origin) -> Result<Spooled, ReadingError> {
+    let namespace = pod::open(network, proc)?;
     todo!("{} {origin:?}", namespace.id())
 }
