@@ -8,8 +8,9 @@ use kube::ResourceExt;
 
 use super::spool::Spooled;
 use crate::api::{NetCheckpoint, Reason};
+use crate::capture;
 use crate::controller::Agent;
-use crate::image::{self, Image, Origin};
+use crate::image::{self, Origin};
 use crate::pod::{self, NamespaceError, PodNetwork, RuntimeError};
 
 /// Longest time for reading the kernel. A namespace with a million objects takes some seconds.
@@ -26,6 +27,8 @@ pub enum ReadingError {
     Late { sandbox: String },
     #[error("reading the network of sandbox {sandbox} broke off: {why}")]
     Broken { sandbox: String, why: String },
+    #[error("the network of sandbox {sandbox} can't be read: {source}")]
+    Capture { sandbox: String, source: capture::Error },
     #[error("the image of sandbox {sandbox} can't be written: {source}")]
     Image { sandbox: String, source: image::Error },
 }
@@ -38,7 +41,7 @@ impl ReadingError {
             Self::Runtime(RuntimeError::NodeNetwork { .. })
             | Self::Namespace(NamespaceError::NodeNetwork { .. }) => Reason::HostNetwork,
             Self::Runtime(_) | Self::Namespace(_) => Reason::SandboxNotFound,
-            Self::Late { .. } | Self::Broken { .. } | Self::Image { .. } => Reason::CaptureFailed,
+            _ => Reason::CaptureFailed,
         }
     }
 
@@ -84,6 +87,12 @@ pub(super) async fn read(
 }
 
 fn image_of(network: &PodNetwork, proc: &Path, origin: Origin) -> Result<Spooled, ReadingError> {
+    let sandbox = || network.sandbox.clone();
     let namespace = pod::open(network, proc)?;
-    todo!("{} {origin:?}", namespace.id())
+    let captured = capture::capture(&namespace, &capture::Options::default())
+        .map_err(|source| ReadingError::Capture { sandbox: sandbox(), source })?;
+    let image = captured.into_image(origin);
+    let bytes =
+        image.to_bytes().map_err(|source| ReadingError::Image { sandbox: sandbox(), source })?;
+    Ok(Spooled { bytes, manifest: image.manifest })
 }
