@@ -7,6 +7,7 @@
 
 mod detect;
 mod directory;
+mod image;
 mod passes;
 mod sift;
 mod sysctls;
