@@ -14,7 +14,7 @@ pub mod http;
 pub mod image;
 pub mod netlink;
 pub mod netns;
-pub mod pod;
 pub mod plan;
+pub mod pod;
 pub mod state;
 pub mod store;
