@@ -25,6 +25,7 @@ main() {
 		step "keys and certificates" pki_up
 		step "control plane" control_plane_up
 		step "nodes" nodes_up
+		step "controllers" first_pod_allowed
 		touch "$RUN/complete"
 		say "The cluster is up, after $((SECONDS - begin)) s. Logs: $RUN/log. To end it: make cluster-down"
 	fi
