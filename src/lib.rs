@@ -7,6 +7,14 @@
 //! `docs/architecture.md` tells the reason for each room.
 
 pub mod api;
+pub mod controller;
+pub mod gate;
+pub mod host;
+pub mod http;
 pub mod image;
 pub mod netlink;
+pub mod netns;
+pub mod pod;
+pub mod plan;
 pub mod state;
+pub mod store;

@@ -1,0 +1,179 @@
+//! How two sections of a class differ, object by object.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::draft::Objects;
+use super::{Error, Group};
+use crate::image::Snapshot;
+use crate::state::table::Class;
+use crate::state::{self, Difference, Names, Object};
+
+/// The difference of two lists of objects by key. Each part keeps the order of its section.
+#[derive(Debug, Default)]
+pub struct Delta<'a> {
+    pub removed: Vec<&'a Object>,
+    pub changed: Vec<Changed<'a>>,
+    pub added: Vec<&'a Object>,
+}
+
+/// One key, two contents.
+#[derive(Debug)]
+pub struct Changed<'a> {
+    pub from: &'a Object,
+    pub to: &'a Object,
+    pub differences: Vec<Difference>,
+}
+
+/// What of `from` and `to` differs; only what `counts` says yes to is looked at.
+pub fn delta<'a>(
+    from: &'a [Object],
+    to: &'a [Object],
+    counts: impl Fn(&Object) -> bool,
+) -> Delta<'a> {
+    let mut delta = Delta::default();
+    let mut old: BTreeMap<&str, &Object> = BTreeMap::new();
+    old.extend(from.iter().filter(|object| counts(object)).map(|o| (o.key.as_str(), o)));
+    for to in to.iter().filter(|object| counts(object)) {
+        let Some(from) = old.remove(to.key.as_str()) else {
+            delta.added.push(to);
+            continue;
+        };
+        let differences = state::compare(from, to);
+        if !differences.is_empty() {
+            delta.changed.push(Changed { from, to, differences });
+        }
+    }
+    let left = |object: &&Object| old.contains_key(object.key.as_str());
+    delta.removed.extend(from.iter().filter(left));
+    delta
+}
+
+/// The objects of one group, as they are and as they shall be, each in the order of its section.
+pub type Pair<'a> = (Vec<&'a Object>, Vec<&'a Object>);
+
+/// Sorts objects of two sections into groups; groups come in the order in which `to`, then `from`
+/// has them.
+pub fn groups<'a>(
+    from: impl IntoIterator<Item = &'a Object>,
+    to: impl IntoIterator<Item = &'a Object>,
+    group: Group,
+) -> Vec<Pair<'a>> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut pairs: Vec<Pair<'a>> = Vec::new();
+    let mut place = |object: &Object, pairs: &mut Vec<Pair<'a>>| {
+        let name = group(object)?;
+        let place = *places.entry(name).or_insert(pairs.len());
+        if place == pairs.len() {
+            pairs.push(Pair::default());
+        }
+        Some(place)
+    };
+    for object in to {
+        if let Some(place) = place(object, &mut pairs) {
+            pairs[place].1.push(object);
+        }
+    }
+    for object in from {
+        if let Some(place) = place(object, &mut pairs) {
+            pairs[place].0.push(object);
+        }
+    }
+    pairs
+}
+
+/// How many objects at the start of two lists are the same in key and contents.
+pub fn same_start(old: &[&Object], new: &[&Object]) -> usize {
+    let same = |(old, new): &(&&Object, &&Object)| {
+        old.key == new.key && state::compare(old, new).is_empty()
+    };
+    old.iter().zip(new).take_while(same).count()
+}
+
+/// An object that is not as it shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Name of the class.
+    pub class: &'static str,
+    /// The object, as people name it.
+    pub object: String,
+    pub kind: Kind,
+}
+
+/// What is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Wanted, and not there.
+    Missing,
+    /// There, and not wanted.
+    Extra,
+    /// There with other contents. Left is how it is, right how it shall be.
+    Differs(Vec<Difference>),
+    /// All objects are there, but not in the order in which the kernel looks at them.
+    Order,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: ", self.class, self.object)?;
+        match &self.kind {
+            Kind::Missing => write!(f, "missing"),
+            Kind::Extra => write!(f, "not in the image"),
+            Kind::Order => write!(f, "not in the order of the image"),
+            Kind::Differs(differences) => {
+                for (at, difference) in differences.iter().enumerate() {
+                    let gap = if at == 0 { "" } else { ", " };
+                    let side =
+                        |text: &Option<String>| text.clone().unwrap_or_else(|| "absent".to_owned());
+                    let (is, shall) = (side(&difference.left), side(&difference.right));
+                    write!(f, "{gap}{} is {is} instead of {shall}", difference.path)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// All that differs between how it is and how it shall be, with lifetimes aged by `aged` seconds.
+///
+/// # Errors
+/// [`Error::Malformed`].
+pub fn differences(from: &Snapshot, to: &Snapshot, aged: u32) -> Result<Vec<Finding>, Error> {
+    let (from, to) = (Objects::read(from, 0)?, Objects::read(to, aged)?);
+    let mut found = Vec::new();
+    for class in state::CLASSES {
+        of_class(class, &from, &to, &mut found);
+    }
+    Ok(found)
+}
+
+fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec<Finding>) {
+    let delta = delta(from.of(class), to.of(class), |_| true);
+    let mut add = |object: &Object, names: &Names, kind| {
+        found.push(Finding { class: class.name, object: object.label(names), kind });
+    };
+    for object in &delta.added {
+        add(object, &to.names, Kind::Missing);
+    }
+    for changed in delta.changed {
+        add(changed.to, &to.names, Kind::Differs(changed.differences));
+    }
+    for object in &delta.removed {
+        add(object, &from.names, Kind::Extra);
+    }
+    if !delta.added.is_empty() || !delta.removed.is_empty() {
+        return;
+    }
+    for object in out_of_order(class, from.of(class), to.of(class)) {
+        add(object, &to.names, Kind::Order);
+    }
+}
+
+/// The first object of each group of which the order counts and is not the same.
+fn out_of_order<'a>(class: &Class, from: &'a [Object], to: &'a [Object]) -> Vec<&'a Object> {
+    let Some(group) = super::order_of(class) else { return Vec::new() };
+    let swapped = |(old, new): Pair<'a>| {
+        old.iter().zip(new).find(|(old, new)| old.key != new.key).map(|(_, new)| new)
+    };
+    groups(from, to, group).into_iter().filter_map(swapped).collect()
+}

@@ -1,0 +1,132 @@
+//! From what is to what shall be: steps, as pure data.
+//!
+//! A plan is made from two snapshots: how the namespace is, and how it shall be. Whatever is the
+//! same needs no step, so that a plan for a namespace that is already right is empty, and a restore
+//! that was cut off in the middle is finished by planning again. What the kernel does by itself in
+//! between (addresses of lo, routes of links) is not foreseen in every detail: the plan that follows
+//! mends it (see [`crate::restore`]).
+//!
+//! The generic part is the difference of two sections by key and by the fates of the class's table
+//! ([`differences`]). The files beside this one hold what of a class is more than that.
+
+mod addresses;
+mod difference;
+mod draft;
+mod links;
+mod neighbours;
+mod nexthops;
+mod raw;
+mod routes;
+mod rules;
+mod step;
+mod sysctls;
+mod veth;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::RawFd;
+
+use crate::image::Snapshot;
+use crate::netlink::Malformed;
+use crate::state::Object;
+use crate::state::table::Class;
+
+pub use difference::{Finding, Kind, differences};
+pub use step::{Action, Side, Stage, Step};
+pub use veth::{HostEnd, host_ends};
+
+use draft::{Draft, Sides};
+
+/// What a plan depends on beside the two snapshots.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// Seconds since the image was captured: lifetimes go on in transit.
+    pub aged: u32,
+    /// The namespace where outer ends of veth pairs live; `None` if none may be made.
+    pub host: Option<Host>,
+    /// Queues that this machine's kernel gives a link by itself (the number of possible CPUs). A veth
+    /// that is told its number of queues uses them all, one that is not uses one.
+    pub queues: u32,
+}
+
+/// The host side, as far as a plan must know it.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    /// Descriptor that names the host's namespace in messages (`IFLA_NET_NS_FD`).
+    pub descriptor: RawFd,
+    /// Outer ends that the node's own network setup had made, by the inner link's name. They keep
+    /// their name, index and master where the pair must be made anew.
+    pub own: BTreeMap<String, HostEnd>,
+    /// Names and indexes that are taken on the host, as far as the image asks for them.
+    pub names: BTreeSet<String>,
+    pub indexes: BTreeSet<u32>,
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+}
+
+/// No plan can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("section {section}: {source}")]
+    Malformed { section: &'static str, source: Malformed },
+    #[error(
+        "{link}: its other end lives outside the namespace, and no host namespace was given to make it in"
+    )]
+    NoHost { link: String },
+    #[error(
+        "{link} ({kind}): it stands on a link outside the namespace, which this version can't find on another host"
+    )]
+    ParentOutside { link: String, kind: String },
+    #[error("{link}: links stand on each other in a circle")]
+    Circle { link: String },
+    #[error("{link}: the host has no free name for its outer end (tried {tried})")]
+    NoName { link: String, tried: String },
+}
+
+impl Error {
+    /// A short constant word for conditions and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "ImageMalformed",
+            Self::NoHost { .. } => "NoHostNamespace",
+            Self::ParentOutside { .. } => "ParentOutside",
+            Self::Circle { .. } => "ImageInvalid",
+            Self::NoName { .. } => "HostNameTaken",
+        }
+    }
+}
+
+/// Plans the way from one snapshot to another.
+///
+/// # Errors
+/// [`Error`] where a section can't be read or a link can't be made on these terms.
+pub fn plan(from: &Snapshot, to: &Snapshot, terms: &Terms) -> Result<Plan, Error> {
+    let sides = Sides::read(from, to, terms.aged)?;
+    let mut draft = Draft::default();
+    links::plan(&sides, terms, &mut draft)?;
+    sysctls::plan(&sides, &mut draft);
+    addresses::plan(&sides, &mut draft);
+    neighbours::tables(&sides, &mut draft);
+    routes::plan(&sides, &mut draft);
+    nexthops::plan(&sides, &mut draft);
+    rules::plan(&sides, &mut draft);
+    neighbours::plan(&sides, &mut draft);
+    Ok(draft.finish())
+}
+
+/// What tells the group of an object, for classes in which the kernel looks at the objects of a
+/// group in their order.
+type Group = fn(&Object) -> Option<String>;
+
+fn order_of(class: &Class) -> Option<Group> {
+    match class.name {
+        "addresses" => Some(addresses::group),
+        "routes" => Some(routes::group),
+        "rules" => Some(rules::group),
+        _ => None,
+    }
+}

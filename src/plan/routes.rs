@@ -1,0 +1,120 @@
+//! Routes: those to links before those through gateways, in the order in which the kernel keeps
+//! routes to the same destination.
+//!
+//! Routes that the kernel makes with addresses and links are left to it while a plan changes those;
+//! once nothing changes any more, they count as all others.
+
+use std::collections::BTreeSet;
+
+use super::difference::{groups, same_start};
+use super::draft::{APPEND, Draft, PLAIN, Sides};
+use super::raw::Raw;
+use super::{Stage, nexthops};
+use crate::state::classes::{NEXTHOPS, ROUTES};
+use crate::state::table::Attr;
+use crate::state::{Object, replay_where};
+
+/// Bytes of `struct rtmsg`.
+const HEADER: usize = 12;
+const RTA_DST: u16 = 1;
+const RTA_SRC: u16 = 2;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_FLOW: u16 = 11;
+const RTA_TABLE: u16 = 15;
+const RTA_VIA: u16 = 18;
+const RTA_ENCAP_TYPE: u16 = 21;
+const RTA_ENCAP: u16 = 22;
+const RTA_NH_ID: u16 = 30;
+/// What the dump tells of a route's nexthop object; with the id the kernel refuses it.
+const OF_NEXTHOP: &[u16] =
+    &[RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_FLOW, RTA_VIA, RTA_ENCAP_TYPE, RTA_ENCAP];
+const RTPROT_KERNEL: u8 = 2;
+
+fn raw(object: &Object) -> Raw<'_> {
+    Raw::new(&object.bytes, HEADER)
+}
+
+/// Routes of one family, table, destination, source, type of service and metric: of those the
+/// kernel takes the first that serves.
+pub fn group(object: &Object) -> Option<String> {
+    let raw = raw(object);
+    let table = raw.number(RTA_TABLE).unwrap_or_else(|| u32::from(raw.header_u8(4)));
+    let (family, to, from, tos) =
+        (raw.header_u8(0), raw.header_u8(1), raw.header_u8(2), raw.header_u8(3));
+    let address = |id| hex::encode(raw.attribute(id).unwrap_or_default());
+    let metric = raw.number(RTA_PRIORITY).unwrap_or_default();
+    Some(format!(
+        "{family} {table} {}/{to} {}/{from} {tos} {metric}",
+        address(RTA_DST),
+        address(RTA_SRC)
+    ))
+}
+
+/// Plans the routes.
+pub fn plan(sides: &Sides, draft: &mut Draft) {
+    let settled = !draft.stirs();
+    let counts = |object: &&Object| match made_by_kernel(object) {
+        Made::Never => true,
+        Made::ByKernel => settled,
+        Made::OnlyByKernel => false,
+    };
+    let lost = nexthops::lost(sides.from.of(&NEXTHOPS), &draft.gone);
+    let gone = draft.gone.clone();
+    let stays = |object: &&Object| !goes_along(object, &gone, &lost);
+    let from = sides.from.of(&ROUTES).iter().filter(counts).filter(stays);
+    let to = sides.to.of(&ROUTES).iter().filter(counts);
+    for (old, new) in groups(from, to, group) {
+        let same = same_start(&old, &new);
+        for object in old[same..].iter().rev() {
+            let message = message(object, ROUTES.remove, PLAIN);
+            let label = format!("remove {}", object.label(&sides.from.names));
+            draft.send(Stage::RemoveRoutes, &ROUTES, label, message, &[libc::ESRCH]);
+        }
+        for object in &new[same..] {
+            let stage = if is_near(object) { Stage::NearRoutes } else { Stage::FarRoutes };
+            let label = format!("add {}", object.label(&sides.to.names));
+            let message = message(object, ROUTES.make, APPEND);
+            draft.send(stage, &ROUTES, label, message, &[libc::EEXIST]);
+        }
+    }
+}
+
+fn message(object: &Object, kind: u16, flags: u16) -> Vec<u8> {
+    let by_id = raw(object).has(RTA_NH_ID);
+    let wanted = |attr: &Attr| !(by_id && OF_NEXTHOP.contains(&attr.id));
+    replay_where(&ROUTES, &object.bytes, kind, flags, wanted)
+}
+
+enum Made {
+    Never,
+    ByKernel,
+    /// IPv6 routes of addresses have metric 0, which stands for 1024 when anyone else asks for it.
+    OnlyByKernel,
+}
+
+fn made_by_kernel(object: &Object) -> Made {
+    let raw = raw(object);
+    let ipv6 = i32::from(raw.header_u8(0)) == libc::AF_INET6;
+    match raw.header_u8(5) {
+        RTPROT_KERNEL if ipv6 && raw.number(RTA_PRIORITY).unwrap_or_default() == 0 => {
+            Made::OnlyByKernel
+        }
+        RTPROT_KERNEL => Made::ByKernel,
+        _ => Made::Never,
+    }
+}
+
+/// Whether the route goes with a link or a nexthop that is removed.
+fn goes_along(object: &Object, gone: &BTreeSet<u32>, lost: &BTreeSet<u32>) -> bool {
+    let raw = raw(object);
+    let through = raw.number(RTA_OIF).is_some_and(|link| gone.contains(&link));
+    through || raw.number(RTA_NH_ID).is_some_and(|id| lost.contains(&id))
+}
+
+fn is_near(object: &Object) -> bool {
+    let raw = raw(object);
+    ![RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_NH_ID].iter().any(|id| raw.has(*id))
+}

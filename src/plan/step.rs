@@ -1,0 +1,112 @@
+//! Steps: what a plan is made of. Data only.
+
+use std::fmt;
+
+use crate::netlink::Protocol;
+
+/// When a step is done. Steps of one stage may depend on those of earlier stages, and within a
+/// stage on those before them in the plan.
+///
+/// This list is the one place that tells the order of a restore. What is taken away goes first and
+/// in the opposite order of dependence; links are complete before they come up, since much of what
+/// the kernel does at that moment depends on their settings; and all that needs a carrier comes
+/// after the host ends are up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    RemoveRoutes,
+    RemoveNexthops,
+    RemoveNeighbours,
+    RemoveAddresses,
+    RemoveLinks,
+    /// Sysctls of the namespace, then `all`, then `default`: new links inherit from `default`.
+    Sysctls,
+    MakeLinks,
+    /// MTU, address, names and the like, while a new link is still down.
+    SetLinks,
+    /// Sysctls of one link, after its MTU (which resets some) and before it comes up.
+    LinkSysctls,
+    /// Masters, so that a port joins with its final MAC and MTU.
+    JoinLinks,
+    /// The ends outside: carrier comes with both ends up.
+    HostLinks,
+    RaiseLinks,
+    Addresses,
+    /// What coming up or an added address resets, or what would make the kernel act too early.
+    LateLinks,
+    NeighbourTables,
+    /// Routes that lead directly to a link: gateways of the others are looked up in them.
+    NearRoutes,
+    Nexthops,
+    Rules,
+    FarRoutes,
+    Neighbours,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RemoveRoutes => "remove routes",
+            Self::RemoveNexthops => "remove nexthops",
+            Self::RemoveNeighbours => "remove neighbours",
+            Self::RemoveAddresses => "remove addresses",
+            Self::RemoveLinks => "remove links",
+            Self::Sysctls => "sysctls",
+            Self::MakeLinks => "make links",
+            Self::SetLinks => "set links",
+            Self::LinkSysctls => "sysctls of links",
+            Self::JoinLinks => "join masters",
+            Self::HostLinks => "host ends",
+            Self::RaiseLinks => "raise links",
+            Self::Addresses => "addresses",
+            Self::LateLinks => "late settings of links",
+            Self::NeighbourTables => "neighbour tables",
+            Self::NearRoutes => "routes to links",
+            Self::Nexthops => "nexthops",
+            Self::Rules => "rules",
+            Self::FarRoutes => "routes through gateways",
+            Self::Neighbours => "neighbours",
+        })
+    }
+}
+
+/// Where a step acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The namespace that is restored.
+    Inside,
+    /// The namespace where outer ends of veth pairs live.
+    Host,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A netlink message, complete but for its sequence number and the acknowledge flag.
+    Send { protocol: Protocol, message: Vec<u8> },
+    /// A file below `/proc/sys/net`.
+    Write { path: String, value: Vec<u8> },
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub stage: Stage,
+    pub side: Side,
+    /// Name of the class of objects that it is about.
+    pub class: &'static str,
+    /// What it does to which object, for people: `make eth0`, `add 10.0.0.2/24 on eth0`.
+    pub label: String,
+    pub action: Action,
+    /// Answers (positive errno) that mean that what the step is for is the case already.
+    pub tolerated: &'static [i32],
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = match self.side {
+            Side::Inside => "",
+            Side::Host => "host: ",
+        };
+        write!(f, "{side}{}: {}", self.class, self.label)
+    }
+}
