@@ -18,6 +18,7 @@ NAMESPACE=netckpt-system
 
 main() {
 	need_root
+	one_at_a_time deploy "$@"
 	[[ -e $RUN/complete ]] || die "the cluster is not up: make cluster"
 	step "binaries" build_binaries
 	step "image" build_agent_image

@@ -10,7 +10,7 @@ done
 
 main() {
 	need_root
-	one_at_a_time "$@"
+	one_at_a_time up "$@"
 	local begin=$SECONDS
 	if is_healthy; then
 		say "The cluster is up."
@@ -31,13 +31,6 @@ main() {
 	fi
 	# shellcheck disable=SC2016 # PATH is the reader's
 	printf 'export KUBECONFIG=%s PATH=%s:$PATH\n' "$RUN/kubeconfig" "$BIN"
-}
-
-# one_at_a_time ARGUMENT...: a second "up" waits for the first. -o: no daemon inherits the lock.
-one_at_a_time() {
-	[[ ${NETCKPT_LOCKED:-} ]] && return
-	mkdir -p "$CACHE"
-	NETCKPT_LOCKED=1 exec flock -o "$CACHE/up.lock" "$0" "$@"
 }
 
 is_healthy() {
