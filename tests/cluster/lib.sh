@@ -64,7 +64,7 @@ one_at_a_time() {
 		return
 	fi
 	mkdir -p "$CACHE"
-	NETCKPT_LOCKED=$name exec flock -o "$CACHE/$name.lock" "$0" "$@"
+	NETCKPT_LOCKED=$name exec flock -o "$CACHE/$name.lock" "$CLUSTER_DIR/${0##*/}" "$@"
 }
 
 # install_packages PACKAGE...: those of the Debian packages that are missing.
