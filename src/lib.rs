@@ -6,7 +6,10 @@
 //! verifies the outcome. [`state`] holds what is known of each class of objects, as tables.
 //! `docs/architecture.md` tells the reason for each room.
 
+pub mod api;
 pub mod image;
 pub mod netlink;
+pub mod netns;
 pub mod plan;
+pub mod restore;
 pub mod state;

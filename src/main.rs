@@ -1,3 +1,7 @@
 //! The command `netckpt`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    netckpt::cli::run()
+}

@@ -1,7 +1,15 @@
 //! The image of a network: a container of sections with a readable manifest. Pure: bytes in, values out.
+//!
+//! The file format is told in `docs/image-format.md`, well enough to write another reader.
 
+mod container;
+mod error;
+mod limits;
 mod manifest;
 
+pub use container::{FORMAT_VERSION, MAGIC, digest};
+pub use error::Error;
+pub use limits::Limits;
 pub use manifest::{Counts, Evidence, Manifest, NotCarried, Origin, Section};
 
 use std::collections::BTreeMap;
@@ -21,6 +29,7 @@ pub struct Snapshot {
 /// An image: a snapshot and what is known of its making.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
+    /// [`Manifest::sections`] is made anew from the snapshot when the image is written.
     pub manifest: Manifest,
     pub snapshot: Snapshot,
 }

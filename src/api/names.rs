@@ -1,0 +1,31 @@
+//! Names and numbers that netckpt, its users and the node agree on.
+
+/// API group.
+pub const GROUP: &str = "netckpt.io";
+
+/// API version.
+pub const VERSION: &str = "v1alpha1";
+
+/// Finalizer of a `NetCheckpoint` whose image or hold the agent has still to take away.
+pub const FINALIZER: &str = "netckpt.io/image";
+
+/// Pod annotation: the `NetCheckpoint` of the pod's own namespace whose network the pod gets before
+/// its first container is created.
+pub const RESTORE_FROM: &str = "netckpt.io/restore-from";
+
+/// Pod annotation, `Report` or `Fail` (default): whether the pod may start without what the
+/// checkpoint names as not carried and what changes how the network behaves.
+pub const ON_UNSUPPORTED: &str = "netckpt.io/on-unsupported";
+
+/// Pod condition: the pod's network was rebuilt from the `NetCheckpoint` and verified.
+pub const NETWORK_RESTORED: &str = "netckpt.io/NetworkRestored";
+
+/// Protocol number (`rtm_protocol` of `linux/rtnetlink.h`, above `RTPROT_STATIC`) of the routes that
+/// agents make on nodes, so that they know their own and take nobody else's away.
+pub const ROUTE_PROTOCOL: u8 = 78;
+
+/// The agent's unix socket on the node.
+pub const AGENT_SOCKET: &str = "/run/netckpt/agent.sock";
+
+/// TCP port of the agent's health and metrics.
+pub const AGENT_PORT: u16 = 9310;

@@ -1,0 +1,1 @@
+//! `docs/api-reference.md`, generated from the schemas and the reasons.

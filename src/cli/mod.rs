@@ -1,0 +1,108 @@
+//! The command line, one verb per file.
+//!
+//! Exit codes: `diff` and `verify` answer 0 when equal, 1 when different, 2 on an error, as diff(1)
+//! does; every other verb 0 or 2.
+
+mod capture;
+mod diff;
+mod namespace;
+mod output;
+mod place;
+mod progress;
+mod restore;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Checkpoint and restore a pod's network.
+///
+/// A PLACE is a file, file://PATH or s3://BUCKET/KEY (with the usual AWS_* variables). The host side
+/// of a capture or restore is the network namespace that the command runs in.
+#[derive(Debug, Parser)]
+#[command(name = "netckpt", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Log filter, for example `info` or `netckpt=debug`.
+    #[arg(long, global = true, env = "NETCKPT_LOG", default_value = "warn", hide_env = true)]
+    log: String,
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read a namespace's network into an image.
+    Capture(capture::Arguments),
+    /// Rebuild an image's network in a namespace, verify it, and roll back on failure.
+    Restore(restore::Arguments),
+    /// Show what an image or a namespace holds.
+    Show(show::Arguments),
+    /// Compare two images or namespaces; exits 1 where they differ.
+    Diff(diff::Arguments),
+    /// Compare a namespace with an image; exits 1 where they differ.
+    Verify(verify::Arguments),
+}
+
+/// What a verb found: the exit code 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Done, or equal.
+    Good,
+    /// Different.
+    Different,
+}
+
+/// Runs the verb that the arguments name.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    start_log(&arguments);
+    let outcome = match arguments.verb {
+        Verb::Capture(verb) => verb.run(),
+        Verb::Restore(verb) => verb.run(),
+        Verb::Show(verb) => verb.run(),
+        Verb::Diff(verb) => verb.run(),
+        Verb::Verify(verb) => verb.run(),
+    };
+    match outcome {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Different) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("netckpt: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start_log(arguments: &Arguments) {
+    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// A runtime for the verbs that wait on a network.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
