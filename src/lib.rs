@@ -7,9 +7,15 @@
 //! `docs/architecture.md` tells the reason for each room.
 
 pub mod api;
+pub mod controller;
+pub mod gate;
+pub mod host;
+pub mod http;
 pub mod image;
 pub mod netlink;
 pub mod netns;
 pub mod plan;
+pub mod pod;
 pub mod restore;
 pub mod state;
+pub mod store;

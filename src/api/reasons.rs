@@ -57,6 +57,10 @@ reasons! {
             "Wait; it ends within timeoutSeconds.";
         CheckpointCompleted: "The image is stored and can be restored from.",
             "";
+        NetworkCaptured: "The pod's network was read in one instant.",
+            "";
+        ImageStored: "The store has confirmed the image.",
+            "";
         Deleting: "The object is being deleted: a held pod is released, and the image goes unless it is retained.",
             "Wait; the object vanishes once the store has confirmed.";
         SourcePodNotFound: "There is no pod of that name in the namespace.",
@@ -109,6 +113,8 @@ impl Reason {
             Self::Pending
                 | Self::CheckpointInProgress
                 | Self::CheckpointCompleted
+                | Self::NetworkCaptured
+                | Self::ImageStored
                 | Self::Deleting
                 | Self::TrafficHeld
                 | Self::TrafficReleased

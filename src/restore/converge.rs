@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use crate::image::Snapshot;
-use crate::plan::{self, Finding, Host, Plan, Terms};
+use crate::plan::{self, Finding, Host, Terms};
 
 use super::apply::{Refused, apply};
 use super::hands::Hands;
@@ -144,9 +144,7 @@ fn settled(
 fn undo(hands: &mut Hands, first: &Snapshot, host: Option<Host>) -> Undone {
     let mut report = Report::default();
     let terms = Terms { aged: 0, host, queues: possible_cpus() };
-    let outcome = hands
-        .read()
-        .and_then(|now| rounds(hands, now, first, &terms, &mut report));
+    let outcome = hands.read().and_then(|now| rounds(hands, now, first, &terms, &mut report));
     let left: Vec<String> = match outcome {
         Ok((findings, _)) => {
             findings.iter().filter(|f| f.matters()).map(ToString::to_string).collect()
@@ -161,15 +159,4 @@ fn possible_cpus() -> u32 {
     // SAFETY: plain query.
     let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
     u32::try_from(configured).unwrap_or(1).clamp(1, 4096)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_plan_is_no_round() {
-        let plan = Plan::default();
-        assert!(plan.steps.is_empty());
-    }
 }

@@ -87,7 +87,10 @@ fn refusals(all: &[Refused]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    format!(". The kernel refused: {}", few(&all.iter().map(ToString::to_string).collect::<Vec<_>>()))
+    format!(
+        ". The kernel refused: {}",
+        few(&all.iter().map(ToString::to_string).collect::<Vec<_>>())
+    )
 }
 
 fn listed(all: &[Finding], one: &str, many: &str) -> String {

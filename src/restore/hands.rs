@@ -74,7 +74,7 @@ impl Hands {
 
     fn read_class(&mut self, class: &'static state::table::Class) -> Result<Vec<u8>, Failure> {
         for _ in 0..TRIES {
-            let section = state::read(class, &mut self.reader)?;
+            let section = super::read::read(class, &mut self.reader)?;
             if !self.reader.take_interrupted() {
                 return Ok(section);
             }
@@ -150,11 +150,7 @@ fn by_name(host: &mut Socket, name: &str) -> Result<bool, Failure> {
     Ok(ask(host, &[0; IFINFO], Some(name))?.is_some())
 }
 
-fn ask(
-    host: &mut Socket,
-    header: &[u8],
-    name: Option<&str>,
-) -> Result<Option<Vec<u8>>, Failure> {
+fn ask(host: &mut Socket, header: &[u8], name: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
     let mut builder = Builder::new(RTM_GETLINK, 0, header);
     builder.put_u32(IFLA_EXT_MASK, SKIP_STATS);
     if let Some(name) = name {

@@ -15,6 +15,7 @@ mod check;
 mod converge;
 mod error;
 mod hands;
+mod read;
 mod report;
 
 pub use apply::Refused;
@@ -38,8 +39,8 @@ use hands::Hands;
 pub struct Options {
     /// Only plan: [`Report::plan`] tells what would be done, and nothing is.
     pub dry_run: bool,
-    /// What of an image this version does not know is left out, and the rest restored. Else such an
-    /// image is refused.
+    /// Objects and sections that this version can't restore are left out (and told in
+    /// [`Report::left`]), and the rest is restored. Else such an image is refused.
     pub leave_unknown: bool,
 }
 
@@ -55,11 +56,9 @@ pub fn restore(
     options: &Options,
 ) -> Result<Report, Error> {
     let start = Instant::now();
-    let goal = Goal {
-        snapshot: check::allowed(image, options.leave_unknown)?,
-        aged: age(image),
-        host: host.map(std::os::fd::AsRawFd::as_raw_fd),
-    };
+    let allowed = check::allowed(image, options.leave_unknown)?;
+    let goal =
+        Goal { snapshot: allowed.snapshot, aged: age(image), host: host.map(Namespace::as_raw_fd) };
     let checked = start.elapsed();
     let mut report = target.run(|| {
         let mut hands = Hands::open(host)?;
@@ -68,6 +67,7 @@ pub fn restore(
         }
         converge::converge(&mut hands, &goal)
     })??;
+    report.left = allowed.left;
     report.timings.check = checked;
     report.timings.total = start.elapsed();
     Ok(report)
@@ -78,8 +78,9 @@ pub fn restore(
 /// # Errors
 /// [`Error`] where either can't be read.
 pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> {
+    let allowed = check::allowed(image, true)?;
     let now = target.run(|| Hands::open(None)?.read())??;
-    Ok(plan::differences(&now, &image.snapshot, age(image))?)
+    Ok(plan::differences(&now, &allowed.snapshot, age(image))?)
 }
 
 /// The plan of a restore, for a look at it.

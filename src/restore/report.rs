@@ -15,6 +15,8 @@ pub struct Report {
     pub plan: Plan,
     /// What still differs and does not matter ([`Finding::matters`]), of a dry run all that does now.
     pub differences: Vec<Finding>,
+    /// What of the image was left out: its section, and what it is.
+    pub left: Vec<(String, String)>,
     pub timings: Timings,
 }
 

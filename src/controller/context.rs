@@ -1,0 +1,109 @@
+//! What every task of the agent shares.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector;
+use kube::{Client, Resource};
+
+use super::shutdown::Ending;
+use super::storages::Storages;
+use crate::http::{Metrics, Readiness};
+use crate::pod::Runtime;
+
+/// Reporting controller of events, and prefix of the field managers.
+pub const CONTROLLER: &str = "netckpt";
+
+/// One agent: the node's, in one process.
+pub struct Agent {
+    pub client: Client,
+    /// Name of this agent's node, as `spec.nodeName` of its pods has it.
+    pub node: String,
+    /// The agent's own namespace, where the storages' Secrets are.
+    pub namespace: String,
+    /// Folder for what outlives a restart of the agent but not of the node: `/run/netckpt`.
+    pub state_dir: PathBuf,
+    pub runtime: Runtime,
+    /// The pods of this node, kept current by a watch.
+    pub pods: reflector::Store<Pod>,
+    /// The object stores, opened by the name of their `NetCheckpointStorage`.
+    pub storages: Storages,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+    pub events: Recorder,
+    pub ending: Ending,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// The agent as tasks hold it.
+pub type SharedAgent = Arc<Agent>;
+
+impl Agent {
+    /// The events of this agent name the controller and the node.
+    #[must_use]
+    pub fn recorder(client: Client, node: &str) -> Recorder {
+        let reporter =
+            Reporter { controller: CONTROLLER.to_owned(), instance: Some(node.to_owned()) };
+        Recorder::new(client, reporter)
+    }
+
+    /// The pod of this node with that name, as the watch last told.
+    #[must_use]
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        self.pods.get(&reflector::ObjectRef::new(name).within(namespace))
+    }
+
+    /// Publishes an event on an object; a failure is logged and nothing else, as events are only told.
+    pub async fn tell(&self, about: &ObjectReference, kind: EventType, reason: &str, note: String) {
+        let event = Event {
+            type_: kind,
+            reason: reason.to_owned(),
+            note: Some(shortened(note)),
+            action: "Checkpoint".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.events.publish(&event, about).await {
+            tracing::warn!(%error, reason, "an event could not be published");
+        }
+    }
+}
+
+/// A reference to an object of the API, for events.
+#[must_use]
+pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    object.object_ref(&())
+}
+
+/// `note` of an event is at most 1,024 bytes long (`events.k8s.io/v1`).
+fn shortened(mut note: String) -> String {
+    const LIMIT: usize = 1024;
+    const MARK: &str = "…";
+    if note.len() > LIMIT {
+        let mut end = LIMIT - MARK.len();
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        note.truncate(end);
+        note.push_str(MARK);
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_fit_an_event() {
+        assert_eq!(shortened("short".into()), "short");
+        let long = shortened("é".repeat(1000));
+        assert!(long.len() <= 1024 && long.ends_with('…'), "{}", long.len());
+    }
+}

@@ -1,0 +1,11 @@
+//! The agent: watches, reconciles, status. Its two roles are the source, which captures the pods of
+//! its node, and the destination, which rebuilds.
+
+mod context;
+mod shutdown;
+pub mod source;
+mod storages;
+
+pub use context::{Agent, CONTROLLER, SharedAgent, reference};
+pub use shutdown::{End, Ending, ending};
+pub use storages::{Storage, StorageError, Storages};

@@ -1,0 +1,87 @@
+//! From a pod to the bytes of its image: the runtime, the namespace, the capture.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use super::spool::Spooled;
+use crate::api::{NetCheckpoint, Reason};
+use crate::controller::Agent;
+use crate::image::{self, Image, Origin};
+use crate::pod::{self, NamespaceError, PodNetwork, RuntimeError};
+
+/// Longest time for reading the kernel. A namespace with a million objects takes some seconds.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why a pod's network could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadingError {
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    #[error("reading the network of sandbox {sandbox} did not end within {DEADLINE:?}")]
+    Late { sandbox: String },
+    #[error("reading the network of sandbox {sandbox} broke off: {why}")]
+    Broken { sandbox: String, why: String },
+    #[error("the image of sandbox {sandbox} can't be written: {source}")]
+    Image { sandbox: String, source: image::Error },
+}
+
+impl ReadingError {
+    /// The reason of the checkpoint's condition.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Runtime(RuntimeError::NodeNetwork { .. })
+            | Self::Namespace(NamespaceError::NodeNetwork { .. }) => Reason::HostNetwork,
+            Self::Runtime(_) | Self::Namespace(_) => Reason::SandboxNotFound,
+            Self::Late { .. } | Self::Broken { .. } | Self::Image { .. } => Reason::CaptureFailed,
+        }
+    }
+
+    /// Whether it is worth another try: the runtime may be restarting, the sandbox may be on its way.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Runtime(
+                RuntimeError::Unreachable { .. }
+                    | RuntimeError::Late { .. }
+                    | RuntimeError::NoSandbox { .. }
+            )
+        )
+    }
+}
+
+/// Captures the pod's network and writes its image.
+///
+/// # Errors
+/// With the step that failed.
+pub(super) async fn read(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    pod: &Pod,
+) -> Result<Spooled, ReadingError> {
+    let uid = pod.uid().unwrap_or_default();
+    let network = agent.runtime.network(&uid).await?;
+    let origin = Origin {
+        namespace: checkpoint.namespace().unwrap_or_default(),
+        pod: pod.name_any(),
+        pod_uid: uid,
+        node: agent.node.clone(),
+    };
+    let sandbox = network.sandbox.clone();
+    let reading = tokio::task::spawn_blocking(move || image_of(&network, origin));
+    match tokio::time::timeout(DEADLINE, reading).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(ReadingError::Broken { sandbox, why: panic.to_string() }),
+        Err(_) => Err(ReadingError::Late { sandbox }),
+    }
+}
+
+fn image_of(network: &PodNetwork, origin: Origin) -> Result<Spooled, ReadingError> {
+    let namespace = pod::open(network)?;
+    todo!("{} {origin:?}", namespace.id())
+}

@@ -1,0 +1,205 @@
+//! Writes what a checkpoint has come to: its status by server-side apply, its finalizer, its events.
+//!
+//! Every write is good only for the version of the object that it was made from. So of several
+//! agents one wins a claim, and a reconcile that was begun from an outdated view does nothing.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::course::{self, Step};
+use super::judge;
+use crate::api::{FINALIZER, GROUP, NetCheckpoint, NetCheckpointStatus, Reason, VERSION};
+use crate::controller::{Agent, reference};
+
+/// Field manager of the source role's part of the status, the same for every agent: before a claim
+/// any of them may write it.
+const STATUS_MANAGER: &str = "netckpt-source";
+
+/// Field manager of the finalizer.
+const FINALIZER_MANAGER: &str = "netckpt-finalizer";
+
+/// Longest wait for the API server's answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The API server did not take a write.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The object has changed meanwhile, is gone, or is being deleted: its watch tells what to do.
+    #[error("the object has changed meanwhile")]
+    Overtaken,
+    #[error("the API server did not answer within {DEADLINE:?}")]
+    Late,
+    #[error("the API server: {0}")]
+    Api(#[from] Box<kube::Error>),
+}
+
+/// Writes the status; answers the object as it is then.
+///
+/// # Errors
+/// [`RecordError::Overtaken`] when somebody else was first, or the object is gone.
+pub async fn status(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    status: &NetCheckpointStatus,
+) -> Result<NetCheckpoint, RecordError> {
+    let mut object = identity(checkpoint);
+    object["status"] = serde_json::to_value(status).map_err(kube_error)?;
+    let parameters = PatchParams::apply(STATUS_MANAGER).force();
+    let name = checkpoint.name_any();
+    let api = api(agent, checkpoint);
+    answered(api.patch_status(&name, &parameters, &Patch::Apply(object))).await
+}
+
+/// Adds or takes away the finalizer.
+///
+/// # Errors
+/// [`RecordError::Overtaken`] when the object is gone or, for adding, being deleted.
+pub async fn finalizer(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    wanted: bool,
+) -> Result<NetCheckpoint, RecordError> {
+    let mut object = identity(checkpoint);
+    object["metadata"]["finalizers"] = if wanted { json!([FINALIZER]) } else { json!([]) };
+    let parameters = PatchParams::apply(FINALIZER_MANAGER).force();
+    let name = checkpoint.name_any();
+    let api = api(agent, checkpoint);
+    answered(api.patch(&name, &parameters, &Patch::Apply(object))).await
+}
+
+/// What names the object and its version. The UID keeps an apply from making a deleted object anew.
+fn identity(checkpoint: &NetCheckpoint) -> serde_json::Value {
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "NetCheckpoint",
+        "metadata": {
+            "name": checkpoint.name_any(),
+            "namespace": checkpoint.namespace(),
+            "uid": checkpoint.uid(),
+            "resourceVersion": checkpoint.resource_version(),
+        },
+    })
+}
+
+fn api(agent: &Agent, checkpoint: &NetCheckpoint) -> Api<NetCheckpoint> {
+    Api::namespaced(agent.client.clone(), &checkpoint.namespace().unwrap_or_default())
+}
+
+fn kube_error(error: serde_json::Error) -> Box<kube::Error> {
+    Box::new(kube::Error::SerdeError(error))
+}
+
+async fn answered<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, RecordError> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(Ok(object)) => Ok(object),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            Err(RecordError::Overtaken)
+        }
+        // A finalizer can't be added to an object that is being deleted.
+        Ok(Err(kube::Error::Api(status)))
+            if status.code == 422 && status.message.contains("finalizers: Forbidden") =>
+        {
+            Err(RecordError::Overtaken)
+        }
+        Ok(Err(error)) => Err(RecordError::Api(Box::new(error))),
+        Err(_) => Err(RecordError::Late),
+    }
+}
+
+/// Writes that it still may become ready, unless that is what is written already; answers whether
+/// it was news.
+///
+/// # Errors
+/// As [`status`].
+pub async fn waiting(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    reason: Reason,
+    message: &str,
+) -> Result<bool, RecordError> {
+    let new = course::waiting(checkpoint, reason, message, Timestamp::now());
+    let unchanged = checkpoint.status.as_ref().is_some_and(|old| old.conditions == new.conditions);
+    if !unchanged {
+        tracing::info!(checkpoint = %shown(checkpoint), %reason, message, "waiting");
+        status(agent, checkpoint, &new).await?;
+    }
+    Ok(!unchanged)
+}
+
+/// Writes that it has ended without an image, and tells it on the checkpoint and its pod.
+///
+/// # Errors
+/// As [`status`].
+pub async fn failed(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    pod: Option<&Pod>,
+    failure: Failure<'_>,
+) -> Result<(), RecordError> {
+    let Failure { at, reason, message } = failure;
+    let new = course::failed(checkpoint, at, reason, message, Timestamp::now());
+    status(agent, checkpoint, &new).await?;
+    tracing::warn!(checkpoint = %shown(checkpoint), %reason, message, "failed");
+    agent.metrics.captured(reason.as_str());
+    tell(agent, checkpoint, pod, EventType::Warning, reason, message).await;
+    Ok(())
+}
+
+/// Why a checkpoint ended without an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure<'a> {
+    pub at: Step,
+    pub reason: Reason,
+    pub message: &'a str,
+}
+
+/// Publishes an event on the checkpoint and on the pod.
+pub async fn tell(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    pod: Option<&Pod>,
+    kind: EventType,
+    reason: Reason,
+    message: &str,
+) {
+    let on_pod = pod.map(reference).or_else(|| captured_pod(checkpoint));
+    agent.tell(&reference(checkpoint), kind, reason.as_str(), message.to_owned()).await;
+    if let Some(pod) = on_pod {
+        let note = format!("NetCheckpoint {}: {message}", checkpoint.name_any());
+        agent.tell(&pod, kind, reason.as_str(), note).await;
+    }
+}
+
+/// The pod by what the status knows of it.
+fn captured_pod(checkpoint: &NetCheckpoint) -> Option<ObjectReference> {
+    let uid = checkpoint.status.as_ref()?.source_pod_uid.clone()?;
+    Some(ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(checkpoint.spec.source_pod_name.clone()),
+        namespace: checkpoint.namespace(),
+        uid: Some(uid),
+        ..ObjectReference::default()
+    })
+}
+
+/// Namespace and name, for logs.
+#[must_use]
+pub fn shown(checkpoint: &NetCheckpoint) -> String {
+    format!("{}/{}", checkpoint.namespace().unwrap_or_default(), checkpoint.name_any())
+}
+
+/// Time until the checkpoint must have ended; `None` when that is over.
+#[must_use]
+pub fn time_left(checkpoint: &NetCheckpoint) -> Option<Duration> {
+    let left = judge::deadline(checkpoint).duration_since(Timestamp::now());
+    Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}

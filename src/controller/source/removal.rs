@@ -1,0 +1,98 @@
+//! A checkpoint is being deleted: its image goes, unless it is retained, and then the finalizer.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+
+use super::record::{self, RecordError};
+use super::spool::Spool;
+use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
+use crate::controller::{Agent, StorageError};
+use crate::{image, store};
+
+/// Pause before the store is asked again. There is no last time: an image must not be forgotten in
+/// silence, and `deletionPolicy: Retain` lets the object go.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// An image in a store.
+struct Stored {
+    storage: String,
+    key: String,
+}
+
+pub(super) async fn reconcile(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+) -> Result<Action, RecordError> {
+    if !checkpoint.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let uid = checkpoint.uid().unwrap_or_default();
+    let spool = Spool::new(&agent.state_dir);
+    if let Err(error) = remove_image(agent, checkpoint, &spool, &uid).await {
+        return retained_by(agent, checkpoint, &error).await;
+    }
+    record::finalizer(agent, checkpoint, false).await?;
+    tracing::info!(checkpoint = %record::shown(checkpoint), "deleted");
+    if let Err(error) = spool.drop(&uid).await {
+        tracing::warn!(%error, "a captured image could not be removed; it goes with the next start");
+    }
+    Ok(Action::await_change())
+}
+
+async fn remove_image(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    spool: &Spool,
+    uid: &str,
+) -> Result<(), StorageError> {
+    let Some(stored) = image_of(agent, checkpoint, spool, uid).await else { return Ok(()) };
+    let storage = agent.storages.open(Some(&stored.storage)).await?;
+    storage.store().delete(&stored.key).await.map_err(|error| storage.failed(error))?;
+    tracing::info!(key = stored.key, storage = stored.storage, "image deleted");
+    Ok(())
+}
+
+/// The image to delete: the one of the status, or one whose upload was begun and never confirmed.
+async fn image_of(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    spool: &Spool,
+    uid: &str,
+) -> Option<Stored> {
+    if let Some(image) = checkpoint.status.as_ref().and_then(|status| status.image.as_ref()) {
+        let is_kept = checkpoint.spec.deletion_policy == DeletionPolicy::Retain;
+        let (storage, key) = (image.storage_name.clone(), image.key.clone());
+        return (!is_kept).then_some(Stored { storage, key });
+    }
+    // Nothing names this one, so it goes whatever the policy is.
+    let spooled = spool.kept(uid).await.ok().flatten()?;
+    let storage = agent.storages.open(checkpoint.spec.storage_name.as_deref()).await.ok()?;
+    let key = store::key(&prefix(checkpoint), &image::digest(&spooled.bytes));
+    Some(Stored { storage: storage.name, key })
+}
+
+/// Where a checkpoint's images are in a store.
+pub(super) fn prefix(checkpoint: &NetCheckpoint) -> String {
+    let namespace = checkpoint.namespace().unwrap_or_default();
+    store::prefix(&namespace, &checkpoint.name_any(), &checkpoint.uid().unwrap_or_default())
+}
+
+async fn retained_by(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    error: &StorageError,
+) -> Result<Action, RecordError> {
+    let message = format!(
+        "the image can't be deleted: {error}; it is tried again every {} s, and \
+         deletionPolicy: Retain lets the object go without its image",
+        AGAIN.as_secs()
+    );
+    let reason = Reason::Deleting;
+    if record::waiting(agent, checkpoint, reason, &message).await? {
+        record::tell(agent, checkpoint, None, EventType::Warning, reason, &message).await;
+    }
+    Ok(Action::requeue(AGAIN))
+}

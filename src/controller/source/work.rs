@@ -1,0 +1,258 @@
+//! Checkpoints that this node's agent has claimed: capture, store, done.
+//!
+//! Each step leaves something that the next one, or the next agent on this node, goes on from: the
+//! claim, the finalizer, the image in the [`Spool`], the object in the store. So a restart in the
+//! middle repeats a step at most, and the capture not once its image is kept.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+
+use super::course::{self, Capture, Step};
+use super::judge::{self, Verdict};
+use super::reading;
+use super::record::{self, Failure, RecordError};
+use super::removal::{self, prefix};
+use super::spool::{Spool, SpoolError, Spooled};
+use crate::api::{ConditionType, ImageStatus, NetCheckpoint, OnUnsupported, Reason, Traffic, find};
+use crate::controller::{Agent, SharedAgent, Storage, StorageError};
+use crate::http::Role;
+use crate::image;
+
+/// Pause before a store or the runtime is asked again.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// Why a checkpoint does not go on.
+#[derive(Debug)]
+enum Setback {
+    /// It is tried again until the checkpoint's time is over.
+    Passing(Reason, String),
+    Ended(Step, Reason, String),
+    Record(RecordError),
+}
+
+impl From<RecordError> for Setback {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl From<SpoolError> for Setback {
+    fn from(error: SpoolError) -> Self {
+        let message = format!("the captured image can't be kept on the node: {error}");
+        Self::Ended(Step::Capture, Reason::CheckpointFailed, message)
+    }
+}
+
+impl From<StorageError> for Setback {
+    fn from(error: StorageError) -> Self {
+        Self::Passing(error.reason(), error.to_string())
+    }
+}
+
+/// One look at a claimed checkpoint.
+pub(super) async fn reconcile(
+    checkpoint: Arc<NetCheckpoint>,
+    agent: SharedAgent,
+) -> Result<Action, RecordError> {
+    let outcome = if checkpoint.metadata.deletion_timestamp.is_some() {
+        removal::reconcile(&agent, &checkpoint).await
+    } else if judge::has_ended(&checkpoint) {
+        settled(&agent, &checkpoint).await;
+        Ok(Action::await_change())
+    } else {
+        go_on(&agent, &checkpoint).await
+    };
+    match outcome {
+        Err(RecordError::Overtaken) => Ok(Action::await_change()),
+        outcome => outcome,
+    }
+}
+
+/// The status names the image, so that the one on the node has served. Only now, when the watch
+/// tells it: an earlier view of the object may still lead to one more look.
+async fn settled(agent: &Agent, checkpoint: &NetCheckpoint) {
+    let is_stored = checkpoint.status.as_ref().is_some_and(|status| status.image.is_some());
+    if !is_stored {
+        return;
+    }
+    let uid = checkpoint.uid().unwrap_or_default();
+    if let Err(error) = Spool::new(&agent.state_dir).drop(&uid).await {
+        tracing::warn!(%error, "a stored image could not be removed from the node");
+    }
+}
+
+async fn go_on(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Action, RecordError> {
+    let _in_flight = agent.metrics.in_flight(Role::Source);
+    let Some(left) = record::time_left(checkpoint) else {
+        return out_of_time(agent, checkpoint, checkpoint).await;
+    };
+    let mut seen = checkpoint.clone();
+    match tokio::time::timeout(left, advance(agent, &mut seen)).await {
+        Ok(Ok(())) => Ok(Action::await_change()),
+        Ok(Err(Setback::Record(error))) => Err(error),
+        Ok(Err(Setback::Passing(reason, message))) => {
+            let message = format!("{message}; tried again until {}", judge::deadline(checkpoint));
+            if record::waiting(agent, &seen, reason, &message).await? {
+                record::tell(agent, &seen, None, EventType::Warning, reason, &message).await;
+            }
+            Ok(Action::requeue(record::time_left(checkpoint).unwrap_or_default().min(AGAIN)))
+        }
+        Ok(Err(Setback::Ended(at, reason, message))) => {
+            end(agent, &seen, at, reason, &message).await
+        }
+        Err(_) => out_of_time(agent, checkpoint, &seen).await,
+    }
+}
+
+/// The last setback tells more than that the time is over; where there was none, the step does.
+async fn out_of_time(
+    agent: &Agent,
+    begun: &NetCheckpoint,
+    seen: &NetCheckpoint,
+) -> Result<Action, RecordError> {
+    let conditions = seen.status.as_ref().map(|status| status.conditions.as_slice());
+    let conditions = conditions.unwrap_or_default();
+    let at = match find(conditions, ConditionType::Captured) {
+        Some(_) => Step::Store,
+        None => Step::Capture,
+    };
+    let seconds = begun.spec.timeout_seconds;
+    let before = begun.status.as_ref().map(|status| status.conditions.as_slice());
+    let setback = find(before.unwrap_or_default(), ConditionType::Ready)
+        .and_then(|ready| Some((Reason::parse(&ready.reason)?, &ready.message)))
+        .filter(|(reason, _)| reason.is_failure());
+    let (reason, message) = match setback {
+        Some((reason, message)) => {
+            let what = message.split("; tried again until ").next().unwrap_or_default();
+            (reason, format!("{what}; timeoutSeconds ({seconds}) are over"))
+        }
+        None => {
+            let doing = if at == Step::Store { "storing the image" } else { "capturing" };
+            (Reason::TimedOut, format!("timeoutSeconds ({seconds}) were over while {doing}"))
+        }
+    };
+    end(agent, seen, at, reason, &message).await
+}
+
+async fn end(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    at: Step,
+    reason: Reason,
+    message: &str,
+) -> Result<Action, RecordError> {
+    record::failed(agent, checkpoint, None, Failure { at, reason, message }).await?;
+    Ok(Action::await_change())
+}
+
+/// Takes the checkpoint from where it is to its end. `seen` is the object as last written, so that
+/// whoever comes after an error goes on from there.
+async fn advance(agent: &Agent, seen: &mut NetCheckpoint) -> Result<(), Setback> {
+    *seen = record::finalizer(agent, seen, true).await?;
+    let storage = agent.storages.open(seen.spec.storage_name.as_deref()).await?;
+    let spool = Spool::new(&agent.state_dir);
+    let uid = seen.uid().unwrap_or_default();
+    let spooled = match spool.kept(&uid).await? {
+        Some(spooled) => spooled,
+        None => {
+            let spooled = capture(agent, seen).await?;
+            spool.keep(&uid, &spooled.bytes).await?;
+            spooled
+        }
+    };
+    let took = Duration::from_micros(spooled.manifest.evidence.micros);
+    let capture = Capture { manifest: &spooled.manifest, took };
+    let status = course::captured(seen, capture, Timestamp::now());
+    *seen = record::status(agent, seen, &status).await?;
+    carried(seen, &spooled)?;
+    if seen.metadata.deletion_timestamp.is_some() {
+        // The watch tells it, too, and then the image goes.
+        return Err(RecordError::Overtaken.into());
+    }
+    store(agent, seen, &storage, &spooled).await
+}
+
+async fn capture(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Spooled, Setback> {
+    let pod = pod(agent, checkpoint)?;
+    if checkpoint.spec.traffic == Traffic::Held {
+        // The hold belongs here: in force and read back before anything is captured.
+        let message = "this version can't hold a pod's traffic: use traffic: Running".to_owned();
+        return Err(Setback::Ended(Step::Before, Reason::HoldFailed, message));
+    }
+    let start = Instant::now();
+    let spooled = reading::read(agent, checkpoint, &pod).await.map_err(|error| {
+        let (reason, message) = (error.reason(), error.to_string());
+        match error.is_passing() {
+            true => Setback::Passing(reason, message),
+            false => Setback::Ended(Step::Capture, reason, message),
+        }
+    })?;
+    agent.metrics.took("capture", start.elapsed());
+    agent.metrics.image(spooled.bytes.len() as u64);
+    Ok(spooled)
+}
+
+/// The pod, if it still is the one that was claimed and can be captured.
+fn pod(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Arc<Pod>, Setback> {
+    let name = &checkpoint.spec.source_pod_name;
+    let Some(pod) = agent.pod(&checkpoint.namespace().unwrap_or_default(), name) else {
+        let message = format!("pod {name} is no longer on node {}", agent.node);
+        return Err(Setback::Ended(Step::Capture, Reason::SourcePodNotFound, message));
+    };
+    match judge::judge(checkpoint, &pod) {
+        Verdict::Go => Ok(pod),
+        Verdict::Wait(reason, message) => Err(Setback::Passing(reason, message)),
+        Verdict::Refuse(reason, message) => Err(Setback::Ended(Step::Capture, reason, message)),
+    }
+}
+
+/// Whether the image may do without what is not in it.
+fn carried(checkpoint: &NetCheckpoint, spooled: &Spooled) -> Result<(), Setback> {
+    let matters = spooled.manifest.not_carried.iter().any(|entry| entry.matters);
+    if matters && checkpoint.spec.on_unsupported == OnUnsupported::Fail {
+        let message = format!("{}, and onUnsupported is Fail", course::missing(&spooled.manifest));
+        return Err(Setback::Ended(Step::Capture, Reason::NotCarried, message));
+    }
+    Ok(())
+}
+
+async fn store(
+    agent: &Agent,
+    seen: &mut NetCheckpoint,
+    storage: &Storage,
+    spooled: &Spooled,
+) -> Result<(), Setback> {
+    let start = Instant::now();
+    let put = storage.store().put(&prefix(seen), spooled.bytes.clone()).await;
+    let stored = match put {
+        Ok(stored) => stored,
+        Err(error) => {
+            agent.storages.forget(&storage.name).await;
+            return Err(storage.failed(error).into());
+        }
+    };
+    let took = start.elapsed();
+    agent.metrics.took("upload", took);
+    let image = ImageStatus {
+        storage_name: storage.name.clone(),
+        key: stored.key,
+        digest: stored.digest,
+        size_bytes: i64::try_from(stored.size).unwrap_or(i64::MAX),
+        format_version: i32::try_from(image::FORMAT_VERSION).unwrap_or(i32::MAX),
+    };
+    let status = course::stored(seen, &spooled.manifest, image, took, Timestamp::now());
+    *seen = record::status(agent, seen, &status).await?;
+    let reason = Reason::CheckpointCompleted;
+    agent.metrics.captured(reason.as_str());
+    let message = find(&status.conditions, ConditionType::Ready).map(|c| c.message.as_str());
+    let message = message.unwrap_or_default();
+    tracing::info!(checkpoint = %record::shown(seen), message, "stored");
+    record::tell(agent, seen, None, EventType::Normal, reason, message).await;
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! The node's side of a restored pod: the way to and from an address that is not of the node's own
+//! range.
+//!
+//! ```text
+//!   pod                     node                              other nodes
+//!   eth0 10.244.1.7/24 ───► veth ─► cni0 10.244.2.1/24 ───► eth0
+//!        default via             ▲
+//!        10.244.1.1              ├ 10.244.1.7/32 dev cni0 proto 78     the node and its pods reach it
+//!                                ├ 10.244.1.1/32 on cni0               the gateway that it knows answers
+//!                                └ proxy ARP on cni0                   neighbours of its old range answer
+//! ```
+//!
+//! Everything made here is kept in a record of its attachment, is taken away when the attachment
+//! goes, and is taken away at the agent's start when the attachment has gone without a word. What was
+//! there before is never replaced: a route to the same address that is not ours says that somebody
+//! else has the address. Source NAT is the cluster's own business and is left alone.
+
+mod inside;
+mod kernel;
+mod neighbours;
+mod record;
+mod settings;
+mod ways;
+
+pub use inside::{Gateway, Inside, Neighbour, ReadError};
+pub use kernel::Error as KernelError;
+pub use record::{Pod, Record};
+pub use ways::{Attached, Error, Way, Ways};
