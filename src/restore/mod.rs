@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::image::Image;
+use crate::image::{Image, Snapshot};
 use crate::netns::Namespace;
 use crate::plan::{self, Finding, Plan};
 
@@ -81,6 +81,15 @@ pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> 
     let allowed = check::allowed(image, true)?;
     let now = target.run(|| Hands::open(None)?.read())??;
     Ok(plan::differences(&now, &allowed.snapshot, age(image))?)
+}
+
+/// Reads a namespace once, and the outer ends of its veth pairs that live in `host`. This is what a
+/// restore starts from; it has no evidence of being one instant, as a capture has.
+///
+/// # Errors
+/// [`Error`] where it can't be read.
+pub fn read(target: &Namespace, host: Option<&Namespace>) -> Result<Snapshot, Error> {
+    target.run(|| Hands::open(host)?.read())?
 }
 
 /// The plan of a restore, for a look at it.
