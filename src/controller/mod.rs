@@ -2,9 +2,12 @@
 //! its node, and the destination, which rebuilds.
 
 mod context;
+pub mod health;
+pub mod removal;
 mod shutdown;
 pub mod source;
 mod storages;
+pub mod watches;
 
 pub use context::{Agent, CONTROLLER, SharedAgent, reference};
 pub use shutdown::{End, Ending, ending};
