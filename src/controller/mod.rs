@@ -2,10 +2,11 @@
 //! its node, and the destination, which rebuilds.
 
 mod context;
-pub mod removal;
+
 mod shutdown;
 pub mod source;
 mod storages;
+pub mod uninstall;
 
 pub use context::{Agent, CONTROLLER, SharedAgent, reference};
 pub use shutdown::{End, Ending, ending};
