@@ -18,3 +18,8 @@ fn holds(path: &str, text: &str) {
 fn the_api_reference_is_the_types() {
     holds("docs/api-reference.md", &netckpt::api::reference::markdown());
 }
+
+#[test]
+fn the_fidelity_of_each_class_is_its_table() {
+    holds("docs/fidelity.md", &netckpt::state::fidelity::page());
+}
