@@ -16,5 +16,6 @@ pub mod netlink;
 pub mod netns;
 pub mod plan;
 pub mod pod;
+pub mod restore;
 pub mod state;
 pub mod store;

@@ -68,8 +68,9 @@ pub(super) fn fields(bytes: &[u8], fields: &[Field], view: View) -> Entries {
     let one = |field: &Field| {
         let end = field.at + width(&field.shape).unwrap_or(0);
         let payload = bytes.get(field.at..end)?;
-        let value =
-            by_fate(field.fate, payload, view, || shape(payload, &field.shape, &[], &[], view, 0))?;
+        let value = by_fate(field.fate, payload, view, |payload| {
+            shape(payload, &field.shape, &[], &[], view, 0)
+        })?;
         Some((Cow::Borrowed(field.name), value))
     };
     fields.iter().filter_map(one).collect()
@@ -84,8 +85,8 @@ fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entri
             continue;
         };
         let fate = beside(attr.fate, bytes);
-        let value = by_fate(fate, attribute.payload, view, || {
-            shape(attribute.payload, &attr.shape, bytes, table, view, depth)
+        let value = by_fate(fate, attribute.payload, view, |payload| {
+            shape(payload, &attr.shape, bytes, table, view, depth)
         });
         entries.extend(value.map(|value| (Cow::Borrowed(attr.name), value)));
     }
@@ -94,17 +95,28 @@ fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entri
 
 /// The fate of an attribute among its siblings.
 pub(super) fn beside(fate: Fate, siblings: &[u8]) -> Fate {
-    let Fate::Parent(other) = fate else { return fate };
-    let outside = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
-    if outside { Fate::Outside } else { Fate::Ifindex }
+    let Fate::Unless(other, (alone, together)) = fate else { return fate };
+    let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
+    if there { *together } else { *alone }
 }
 
-fn by_fate(fate: Fate, payload: &[u8], view: View, whole: impl FnOnce() -> Value) -> Option<Value> {
+fn by_fate(
+    fate: Fate,
+    payload: &[u8],
+    view: View,
+    whole: impl FnOnce(&[u8]) -> Value,
+) -> Option<Value> {
     if view == View::All {
-        return Some(whole());
+        return Some(whole(payload));
     }
     match fate {
-        Fate::Strip | Fate::Zero | Fate::Fill(_) => None,
+        Fate::Strip | Fate::Leave | Fate::Zero | Fate::Fill(_) => None,
+        Fate::Map(form) => {
+            let formed = form(number(payload)).to_ne_bytes();
+            let width = payload.len().min(8);
+            let from = if cfg!(target_endian = "big") { 8 - width } else { 0 };
+            Some(whole(&formed[from..from + width]))
+        }
         Fate::Set if payload.iter().all(|byte| *byte == 0) => None,
         Fate::Outside => Some(Value::Present),
         Fate::Lifetime(lifetime) => {
@@ -112,7 +124,7 @@ fn by_fate(fate: Fate, payload: &[u8], view: View, whole: impl FnOnce() -> Value
             let ends = if left == Some(lifetime.forever) { "forever" } else { "limited" };
             Some(Value::Text(ends.to_owned()))
         }
-        _ => Some(whole()),
+        _ => Some(whole(payload)),
     }
 }
 

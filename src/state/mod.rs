@@ -16,7 +16,7 @@ pub mod table;
 mod value;
 
 pub use age::age;
-pub use check::{Fault, Problem, check, check_section, unknown};
+pub use check::{Fault, Problem, Verdict, check, check_section, unknown};
 pub use classes::{CLASSES, class};
 pub use compare::{Difference, compare};
 pub use decode::decode;

@@ -87,8 +87,10 @@ fn sent(fate: Fate, payload: &[u8]) -> Sent {
         Fate::Set if payload.iter().any(|byte| *byte != 0) => Sent::Captured,
         Fate::Zero => Sent::Number(0),
         Fate::Fill(value) => Sent::Number(value),
+        Fate::Map(form) => Sent::Number(form(number(payload))),
         Fate::Set
-        | Fate::Parent(_)
+        | Fate::Unless(..)
+        | Fate::Leave
         | Fate::Derived
         | Fate::Strip
         | Fate::Outside

@@ -35,6 +35,9 @@ pub struct Class {
     /// Attributes to be sent beside the replayed ones, made from the whole value: the number and the
     /// payload. For what is dumped in one form and set in another.
     pub mend: fn(&Value) -> Vec<(u16, Vec<u8>)>,
+    /// Whether the object is one that the kernel makes and forgets by itself (a resolved neighbour).
+    /// A restore makes those of the image, but one too many or too few is not a difference.
+    pub fleeting: fn(&Value) -> bool,
     /// The test that shows that the class comes back, for the generated table in the docs.
     pub shown_by: &'static str,
 }
@@ -55,6 +58,7 @@ impl Class {
         label: |value, _| value.to_string(),
         refusal: |_| None,
         mend: |_| Vec::new(),
+        fleeting: |_| false,
         shown_by: "",
     };
 }
@@ -136,6 +140,17 @@ impl Attr {
         Self::new(id, name, shape, Fate::Strip)
     }
 
+    /// A link's index inside the namespace.
+    #[must_use]
+    pub const fn link(id: u16, name: &'static str) -> Self {
+        Self::new(id, name, Shape::U32, Fate::Ifindex)
+    }
+
+    #[must_use]
+    pub const fn leave(id: u16, name: &'static str, shape: Shape) -> Self {
+        Self::new(id, name, shape, Fate::Leave)
+    }
+
     #[must_use]
     pub const fn refuse(id: u16, name: &'static str) -> Self {
         Self::new(id, name, Shape::Bytes, Fate::Refuse)
@@ -200,7 +215,7 @@ pub enum Shape {
 }
 
 /// What becomes of a field or attribute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Fate {
     /// Sent as captured; compared.
     Keep,
@@ -214,17 +229,21 @@ pub enum Fate {
     Set,
     /// Sent with this number in place of the captured one; not compared.
     Fill(u64),
+    /// A number that is sent and compared in the form that this function gives it.
+    Map(fn(u64) -> u64),
     /// Time left. Sent as [`super::age`] leaves it; of it only is compared whether it ends at all.
     Lifetime(Lifetime),
-    /// A link's index inside the namespace: sent and compared; the check sees that it is a link of the image.
+    /// A link's index inside the namespace: sent and compared; the check sees that it is 0 or a link of the image.
     Ifindex,
-    /// As [`Self::Ifindex`]; but as [`Self::Outside`] where the attribute of this number is beside it
-    /// (`IFLA_LINK` beside `IFLA_LINK_NETNSID`).
-    Parent(u16),
+    /// The first of the two; but the second where the attribute of this number is beside it
+    /// (`IFLA_LINK` is of another namespace beside `IFLA_LINK_NETNSID`). Not in structs.
+    Unless(u16, &'static (Fate, Fate)),
     /// A link's index or a namespace id outside the namespace: never sent; compared is only that there is one.
     Outside,
     /// Sent in a form that the class's own steps make; compared.
     Synthesise,
+    /// Not sent, not compared; named at capture: the object is carried without it (a BPF program on a link).
+    Leave,
     /// Where it is present the object can't be carried: named at capture, refused in an image.
     Refuse,
 }
