@@ -6,7 +6,9 @@
 //! verifies the outcome. [`state`] holds what is known of each class of objects, as tables.
 //! `docs/architecture.md` tells the reason for each room.
 
+pub mod agent;
 pub mod api;
+pub mod capture;
 pub mod controller;
 pub mod gate;
 pub mod host;

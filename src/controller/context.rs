@@ -26,6 +26,8 @@ pub struct Agent {
     /// Folder for what outlives a restart of the agent but not of the node: `/run/netckpt`.
     pub state_dir: PathBuf,
     pub runtime: Runtime,
+    /// The node's `/proc`.
+    pub proc: PathBuf,
     /// The pods of this node, kept current by a watch.
     pub pods: reflector::Store<Pod>,
     /// The object stores, opened by the name of their `NetCheckpointStorage`.

@@ -3,9 +3,12 @@
 
 mod context;
 pub mod destination;
+pub mod health;
+pub mod removal;
 mod shutdown;
 pub mod source;
 mod storages;
+pub mod watches;
 
 pub use context::{Agent, CONTROLLER, SharedAgent, reference};
 pub use shutdown::{End, Ending, ending};

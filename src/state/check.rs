@@ -51,8 +51,12 @@ pub enum Fault {
     Left,
     #[error("can't be carried")]
     Refused,
+    /// The object can't be carried, for this reason.
     #[error("{0}")]
     Object(String),
+    /// The object is carried without something, for this reason.
+    #[error("{0}")]
+    Part(String),
     #[error("refers to link {0}, which is not in the image")]
     NoLink(u64),
     #[error("is there twice")]
@@ -76,7 +80,7 @@ impl Fault {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Unknown | Self::Left => Verdict::Without,
+            Self::Unknown | Self::Left | Self::Part(_) => Verdict::Without,
             Self::Layout(_) | Self::Refused | Self::Object(_) => Verdict::NotCarried,
             Self::Malformed
             | Self::Foreign(_)
@@ -139,8 +143,8 @@ pub fn check(class: &'static Class, message: &[u8], links: &Names) -> Vec<Proble
             walk.fields(header, class.header);
             walk.nest(rest, class.attributes, true, 0);
             let value = super::decode(class, message.bytes);
-            if let Some(why) = (class.refusal)(&value) {
-                walk.add(Fault::Object(why));
+            for fault in (class.faults)(&value) {
+                walk.add(fault);
             }
             if !walk.found.is_empty() {
                 object = (class.label)(&value, links);

@@ -42,6 +42,10 @@ pub(super) fn view(class: &Class, message: &[u8], view: View) -> Value {
     let (header, rest) = message.body.split_at(align(size).min(message.body.len()));
     let mut entries = fields(header, class.header, view);
     entries.extend(nest(rest, class.attributes, view, 0));
+    if view == View::Compared {
+        let also = (class.also)(&decode(class, message.bytes));
+        entries.extend(also.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)));
+    }
     Value::Map(entries)
 }
 
@@ -88,9 +92,15 @@ fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entri
         let value = by_fate(fate, attribute.payload, view, |payload| {
             shape(payload, &attr.shape, bytes, table, view, depth)
         });
-        entries.extend(value.map(|value| (Cow::Borrowed(attr.name), value)));
+        // A nest of which nothing counts does not count itself, as it is not sent.
+        let counts = |value: &Value| !(emptied(value) && !attribute.payload.is_empty());
+        entries.extend(value.filter(counts).map(|value| (Cow::Borrowed(attr.name), value)));
     }
     entries
+}
+
+fn emptied(value: &Value) -> bool {
+    matches!(value, Value::Map(entries) if entries.is_empty())
 }
 
 /// The fate of an attribute among its siblings.
@@ -110,9 +120,9 @@ fn by_fate(
         return Some(whole(payload));
     }
     match fate {
-        Fate::Strip | Fate::Leave | Fate::Zero | Fate::Fill(_) => None,
-        Fate::Map(form) => {
-            let formed = form(number(payload)).to_ne_bytes();
+        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) => None,
+        Fate::Map(map) => {
+            let formed = (map.compared)(number(payload)).to_ne_bytes();
             let width = payload.len().min(8);
             let from = if cfg!(target_endian = "big") { 8 - width } else { 0 };
             Some(whole(&formed[from..from + width]))

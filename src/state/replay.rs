@@ -83,11 +83,11 @@ enum Sent {
 
 fn sent(fate: Fate, payload: &[u8]) -> Sent {
     match fate {
-        Fate::Keep | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
+        Fate::Keep | Fate::Send | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
         Fate::Set if payload.iter().any(|byte| *byte != 0) => Sent::Captured,
         Fate::Zero => Sent::Number(0),
         Fate::Fill(value) => Sent::Number(value),
-        Fate::Map(form) => Sent::Number(form(number(payload))),
+        Fate::Map(map) => Sent::Number((map.sent)(number(payload))),
         Fate::Set
         | Fate::Unless(..)
         | Fate::Leave

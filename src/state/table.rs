@@ -1,6 +1,6 @@
 //! The declarative tables: how a class of kernel objects is read, laid out and restored.
 
-use super::{Names, Value};
+use super::{Fault, Names, Value};
 use crate::netlink::{Message, Protocol};
 
 /// A class of kernel objects that share one message layout, for example links or routes.
@@ -30,13 +30,17 @@ pub struct Class {
     pub after: &'static [&'static str],
     /// A short name for people.
     pub label: fn(&Value, &Names) -> String,
-    /// Why the object as a whole can't be carried, if so (a link of a kind without a table).
-    pub refusal: fn(&Value) -> Option<String>,
+    /// What the attributes one by one don't say: that the object can't be carried (a link of a kind
+    /// without a table), or a part of it that the kernel takes and forgets.
+    pub faults: fn(&Value) -> Vec<Fault>,
+    /// What is compared beside the attributes, made from the whole value.
+    pub also: fn(&Value) -> Vec<(&'static str, Value)>,
     /// Attributes to be sent beside the replayed ones, made from the whole value: the number and the
     /// payload. For what is dumped in one form and set in another.
     pub mend: fn(&Value) -> Vec<(u16, Vec<u8>)>,
-    /// Whether the object is one that the kernel makes and forgets by itself (a resolved neighbour).
-    /// A restore makes those of the image, but one too many or too few is not a difference.
+    /// Whether the object is one that the kernel makes, changes and forgets by itself (a resolved
+    /// neighbour). A restore makes those that are missing, but never changes or removes one, and
+    /// nothing about them is a difference.
     pub fleeting: fn(&Value) -> bool,
     /// The test that shows that the class comes back, for the generated table in the docs.
     pub shown_by: &'static str,
@@ -56,7 +60,8 @@ impl Class {
         belongs: |_| true,
         after: &[],
         label: |value, _| value.to_string(),
-        refusal: |_| None,
+        faults: |_| Vec::new(),
+        also: |_| Vec::new(),
         mend: |_| Vec::new(),
         fleeting: |_| false,
         shown_by: "",
@@ -229,8 +234,10 @@ pub enum Fate {
     Set,
     /// Sent with this number in place of the captured one; not compared.
     Fill(u64),
-    /// A number that is sent and compared in the form that this function gives it.
-    Map(fn(u64) -> u64),
+    /// Sent as captured, not compared.
+    Send,
+    /// A number of which one form is sent and another compared.
+    Map(Map),
     /// Time left. Sent as [`super::age`] leaves it; of it only is compared whether it ends at all.
     Lifetime(Lifetime),
     /// A link's index inside the namespace: sent and compared; the check sees that it is 0 or a link of the image.
@@ -285,3 +292,10 @@ pub const NEXTHOP: &[Field] = &[
     Field { name: "hops", at: 3, shape: Shape::U8, fate: Fate::Keep },
     Field { name: "ifindex", at: 4, shape: Shape::U32, fate: Fate::Ifindex },
 ];
+
+/// The two forms of a number that is not sent and compared as captured.
+#[derive(Debug, Clone, Copy)]
+pub struct Map {
+    pub sent: fn(u64) -> u64,
+    pub compared: fn(u64) -> u64,
+}

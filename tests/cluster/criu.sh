@@ -16,6 +16,7 @@ PACKAGES=(
 )
 
 main() {
+	one_at_a_time criu "$@"
 	cached criu "$CRIU_SUITE" install_criu
 }
 

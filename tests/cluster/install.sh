@@ -16,6 +16,7 @@ PACKAGES=(
 )
 
 main() {
+	one_at_a_time install "$@"
 	install_packages "${PACKAGES[@]}"
 	cached moto "$MOTO_VERSION" install_moto
 }

@@ -2,7 +2,7 @@
 
 use super::families::{FAMILY, PROTOCOL, shown};
 use crate::netlink::{Message, Protocol};
-use crate::state::table::{Attr, Class, Dump, Fate, Field, Shape, Source};
+use crate::state::table::{Attr, Class, Dump, Fate, Field, Map, Shape, Source};
 use crate::state::{Names, Value};
 
 const RTM_NEWNEIGH: u16 = 28;
@@ -59,8 +59,7 @@ const NTF_EXT_MANAGED: u32 = 1;
 const HEADER: &[Field] = &[
     Field::new("family", 0, FAMILY, Fate::Keep),
     Field::new("ifindex", 4, Shape::U32, Fate::Ifindex),
-    // What is known is used at once, and asked again before it is trusted for long.
-    Field::new("state", 8, STATES, Fate::Map(restored_state)),
+    Field::new("state", 8, STATES, Fate::Map(STATE)),
     Field::new("flags", 10, FLAGS, Fate::Keep),
     // `RTN_*`, by the routes.
     Field::new("type", 11, Shape::U8, Fate::Strip),
@@ -68,7 +67,8 @@ const HEADER: &[Field] = &[
 
 const ATTRIBUTES: &[Attr] = &[
     Attr::keep(1, "dst", Shape::Ip),
-    Attr::keep(2, "lladdr", Shape::Mac),
+    // What the kernel keeps resolved for someone is the kernel's to resolve.
+    Attr::new(2, "lladdr", Shape::Mac, Fate::Unless(NDA_FLAGS_EXT, &(Fate::Keep, Fate::Send))),
     Attr::strip(3, "cacheinfo", Shape::Bytes),
     Attr::strip(4, "probes", Shape::U32),
     // Of forwarding databases, not of neighbours.
@@ -149,10 +149,15 @@ pub static PROXY_NEIGHBOURS: Class = Class {
     ..Class::BASE
 };
 
-/// Reachable in whatever degree becomes stale, the rest stays.
-fn restored_state(state: u64) -> u64 {
-    if state & RESOLVED == 0 { state & (NUD_PERMANENT | NUD_NOARP) } else { NUD_STALE }
-}
+/// What is known is used at once and asked again before it is trusted for long: it is sent as stale.
+/// How fresh it is, is not compared.
+const STATE: Map = Map {
+    sent: |state| match state & RESOLVED {
+        0 => state & (NUD_PERMANENT | NUD_NOARP),
+        _ => NUD_STALE,
+    },
+    compared: |state| state & (NUD_PERMANENT | NUD_NOARP),
+};
 
 /// Resolved, permanent, or kept by someone. What is being asked for, has failed, or is made by the
 /// kernel for groups and its own addresses (noarp) is no state.

@@ -150,6 +150,7 @@ fn label(value: &Value, _names: &Names) -> String {
     }
     let action = shown(value, "action");
     let target = match value.number("action") {
+        Some(1) if value.field("l3mdev").is_some() => format!("{action} l3mdev"),
         Some(1) => format!("{action} {}", shown(value, "table")),
         Some(2) => format!("{action} {}", shown(value, "goto")),
         _ => action,

@@ -1,8 +1,8 @@
 //! The kinds of links: their data, and that of ports of a master.
 
 use super::{bridge, tunnels};
-use crate::state::Value;
 use crate::state::table::{Attr, Fate, Field, Shape};
+use crate::state::{Fault, Value};
 
 /// Kinds whose links come back. The other tables serve to print and compare, and wait for their test.
 const CARRIED: &[&str] = &["veth"];
@@ -45,14 +45,15 @@ pub const PORT_KINDS: &[(&str, Shape)] = &[
 ];
 
 /// Why this version does not bring the link back, if so.
-pub fn refusal(link: &Value) -> Option<String> {
+pub fn faults(link: &Value) -> Vec<Fault> {
     const ARPHRD_LOOPBACK: u64 = 772;
-    match link.text("linkinfo.kind") {
-        Some(kind) if CARRIED.contains(&kind) => None,
-        Some(kind) => Some(format!("links of kind {kind} are not carried yet")),
-        None if link.number("type") == Some(ARPHRD_LOOPBACK) => None,
-        None => Some("a link of a device is not carried: it belongs to the machine".to_owned()),
-    }
+    let why = match link.text("linkinfo.kind") {
+        Some(kind) if CARRIED.contains(&kind) => return Vec::new(),
+        Some(kind) => format!("links of kind {kind} are not carried yet"),
+        None if link.number("type") == Some(ARPHRD_LOOPBACK) => return Vec::new(),
+        None => "a link of a device is not carried: it belongs to the machine".to_owned(),
+    };
+    vec![Fault::Object(why)]
 }
 
 const VLAN: &[Attr] = &[

@@ -136,7 +136,7 @@ pub static LINKS: Class = Class {
     make: RTM_NEWLINK,
     remove: RTM_DELLINK,
     label,
-    refusal: kinds::refusal,
+    faults: kinds::faults,
     shown_by: "tests/roundtrip links",
     ..Class::BASE
 };
