@@ -24,6 +24,8 @@ use crate::controller::{Agent, reference};
 
 /// Longest wait for one write. The pod does not wait for it.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Action of the events.
+const ACTION: &str = "Restore";
 /// `maxLength` of a condition's message here.
 const MESSAGE: usize = 1024;
 
@@ -189,11 +191,11 @@ async fn events(
     let reason = standing.reason.as_str();
     let note = format!("NetCheckpoint {}: {}", wanted.checkpoint, standing.message);
     let pod = reference(&*wanted.pod);
-    let on_pod = agent.tell(&pod, kind, reason, note);
+    let on_pod = agent.tell_of(ACTION, &pod, kind, reason, note);
     let on_checkpoint = async {
         let Some(checkpoint) = checkpoint else { return };
         let note = format!("pod {}: {}", wanted.pod.name_any(), standing.message);
-        agent.tell(&reference(checkpoint), kind, reason, note).await;
+        agent.tell_of(ACTION, &reference(checkpoint), kind, reason, note).await;
     };
     tokio::join!(on_pod, on_checkpoint);
 }
