@@ -2,6 +2,7 @@
 //! its node, and the destination, which rebuilds.
 
 mod context;
+pub mod destination;
 pub mod health;
 mod shutdown;
 pub mod source;
