@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use apiserver::{Answer, ApiServer, tool};
-use netckpt::controller::removal::is_removed;
+use netckpt::controller::uninstall::is_removed;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "netckpt-system";
