@@ -131,6 +131,7 @@ impl Socket {
             set(raw, libc::SOL_SOCKET, libc::SO_SNDBUF, &SEND_BUFFER)
                 .map_err(|_| system("send buffer"))?;
         }
+        bind(raw).map_err(|_| system("bind"))?;
         let wait = libc::timeval { tv_sec: DEADLINE.as_secs() as libc::time_t, tv_usec: 0 };
         set(raw, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &wait).map_err(|_| system("deadline"))?;
         set(raw, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &wait).map_err(|_| system("deadline"))?;
@@ -481,6 +482,18 @@ fn extended<'a>(message: &Message<'a>) -> Attributes<'a> {
 
 fn system(step: &'static str) -> Error {
     Error::System { step, source: io::Error::last_os_error() }
+}
+
+/// Lets the kernel give the socket a port. Broadcasts pass over sockets whose port is that of their
+/// sender, and the kernel sends most from port 0, which is what a socket has until it is bound.
+fn bind(fd: RawFd) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid address: any port, no groups.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    let size = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: pointer and length are those of `address`.
+    let outcome = unsafe { libc::bind(fd, std::ptr::from_ref(&address).cast(), size) };
+    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn set<T>(fd: RawFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {

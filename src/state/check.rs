@@ -47,10 +47,16 @@ pub enum Fault {
     Length(usize),
     #[error("the layout for {0} is not known to this version")]
     Layout(String),
+    #[error("is not carried, the object is carried without it")]
+    Left,
     #[error("can't be carried")]
     Refused,
+    /// The object can't be carried, for this reason.
     #[error("{0}")]
     Object(String),
+    /// The object is carried without something, for this reason.
+    #[error("{0}")]
+    Part(String),
     #[error("refers to link {0}, which is not in the image")]
     NoLink(u64),
     #[error("is there twice")]
@@ -59,11 +65,30 @@ pub enum Fault {
     Depth,
 }
 
+/// What a fault means for the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// The object is carried without the part that is named.
+    Without,
+    /// The object can't be carried, others can.
+    NotCarried,
+    /// No kernel said this: an image with it is refused.
+    Hostile,
+}
+
 impl Fault {
-    /// Whether the object may be of a newer kernel or beyond this version, rather than ill-formed.
     #[must_use]
-    pub fn is_beyond(&self) -> bool {
-        matches!(self, Self::Unknown | Self::Layout(_) | Self::Refused | Self::Object(_))
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Unknown | Self::Left | Self::Part(_) => Verdict::Without,
+            Self::Layout(_) | Self::Refused | Self::Object(_) => Verdict::NotCarried,
+            Self::Malformed
+            | Self::Foreign(_)
+            | Self::Length(_)
+            | Self::NoLink(_)
+            | Self::Twice
+            | Self::Depth => Verdict::Hostile,
+        }
     }
 }
 
@@ -118,8 +143,8 @@ pub fn check(class: &'static Class, message: &[u8], links: &Names) -> Vec<Proble
             walk.fields(header, class.header);
             walk.nest(rest, class.attributes, true, 0);
             let value = super::decode(class, message.bytes);
-            if let Some(why) = (class.refusal)(&value) {
-                walk.add(Fault::Object(why));
+            for fault in (class.faults)(&value) {
+                walk.add(fault);
             }
             if !walk.found.is_empty() {
                 object = (class.label)(&value, links);
@@ -139,7 +164,7 @@ pub fn check(class: &'static Class, message: &[u8], links: &Names) -> Vec<Proble
 #[must_use]
 pub fn unknown(class: &'static Class, message: &[u8]) -> Vec<Problem> {
     let mut found = check(class, message, &Names::default());
-    found.retain(|problem| problem.fault.is_beyond());
+    found.retain(|problem| problem.fault.verdict() != Verdict::Hostile);
     found
 }
 
@@ -207,7 +232,7 @@ impl Walk<'_> {
     fn link(&mut self, fate: Fate, payload: &[u8]) {
         let index = number(payload);
         let known = u32::try_from(index).is_ok_and(|index| index == 0 || self.links.has(index));
-        if fate == Fate::Ifindex && !known {
+        if matches!(fate, Fate::Ifindex) && !known {
             self.add(Fault::NoLink(index));
         }
     }
@@ -246,6 +271,7 @@ impl Walk<'_> {
         match fate {
             // Never looked at again.
             Fate::Strip => return,
+            Fate::Leave => return self.add(Fault::Left),
             Fate::Refuse => return self.add(Fault::Refused),
             _ => {}
         }

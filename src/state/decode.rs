@@ -42,6 +42,10 @@ pub(super) fn view(class: &Class, message: &[u8], view: View) -> Value {
     let (header, rest) = message.body.split_at(align(size).min(message.body.len()));
     let mut entries = fields(header, class.header, view);
     entries.extend(nest(rest, class.attributes, view, 0));
+    if view == View::Compared {
+        let also = (class.also)(&decode(class, message.bytes));
+        entries.extend(also.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)));
+    }
     Value::Map(entries)
 }
 
@@ -68,8 +72,9 @@ pub(super) fn fields(bytes: &[u8], fields: &[Field], view: View) -> Entries {
     let one = |field: &Field| {
         let end = field.at + width(&field.shape).unwrap_or(0);
         let payload = bytes.get(field.at..end)?;
-        let value =
-            by_fate(field.fate, payload, view, || shape(payload, &field.shape, &[], &[], view, 0))?;
+        let value = by_fate(field.fate, payload, view, |payload| {
+            shape(payload, &field.shape, &[], &[], view, 0)
+        })?;
         Some((Cow::Borrowed(field.name), value))
     };
     fields.iter().filter_map(one).collect()
@@ -84,27 +89,44 @@ fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entri
             continue;
         };
         let fate = beside(attr.fate, bytes);
-        let value = by_fate(fate, attribute.payload, view, || {
-            shape(attribute.payload, &attr.shape, bytes, table, view, depth)
+        let value = by_fate(fate, attribute.payload, view, |payload| {
+            shape(payload, &attr.shape, bytes, table, view, depth)
         });
-        entries.extend(value.map(|value| (Cow::Borrowed(attr.name), value)));
+        // A nest of which nothing counts does not count itself, as it is not sent.
+        let counts = |value: &Value| !(emptied(value) && !attribute.payload.is_empty());
+        entries.extend(value.filter(counts).map(|value| (Cow::Borrowed(attr.name), value)));
     }
     entries
 }
 
-/// The fate of an attribute among its siblings.
-pub(super) fn beside(fate: Fate, siblings: &[u8]) -> Fate {
-    let Fate::Parent(other) = fate else { return fate };
-    let outside = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
-    if outside { Fate::Outside } else { Fate::Ifindex }
+fn emptied(value: &Value) -> bool {
+    matches!(value, Value::Map(entries) if entries.is_empty())
 }
 
-fn by_fate(fate: Fate, payload: &[u8], view: View, whole: impl FnOnce() -> Value) -> Option<Value> {
+/// The fate of an attribute among its siblings.
+pub(super) fn beside(fate: Fate, siblings: &[u8]) -> Fate {
+    let Fate::Unless(other, (alone, together)) = fate else { return fate };
+    let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
+    if there { *together } else { *alone }
+}
+
+fn by_fate(
+    fate: Fate,
+    payload: &[u8],
+    view: View,
+    whole: impl FnOnce(&[u8]) -> Value,
+) -> Option<Value> {
     if view == View::All {
-        return Some(whole());
+        return Some(whole(payload));
     }
     match fate {
-        Fate::Strip | Fate::Zero | Fate::Fill(_) => None,
+        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) => None,
+        Fate::Map(map) => {
+            let formed = (map.compared)(number(payload)).to_ne_bytes();
+            let width = payload.len().min(8);
+            let from = if cfg!(target_endian = "big") { 8 - width } else { 0 };
+            Some(whole(&formed[from..from + width]))
+        }
         Fate::Set if payload.iter().all(|byte| *byte == 0) => None,
         Fate::Outside => Some(Value::Present),
         Fate::Lifetime(lifetime) => {
@@ -112,7 +134,7 @@ fn by_fate(fate: Fate, payload: &[u8], view: View, whole: impl FnOnce() -> Value
             let ends = if left == Some(lifetime.forever) { "forever" } else { "limited" };
             Some(Value::Text(ends.to_owned()))
         }
-        _ => Some(whole()),
+        _ => Some(whole(payload)),
     }
 }
 

@@ -9,6 +9,7 @@ mod check;
 pub mod classes;
 mod compare;
 mod decode;
+pub mod fidelity;
 mod object;
 mod reader;
 mod replay;
@@ -16,7 +17,7 @@ pub mod table;
 mod value;
 
 pub use age::age;
-pub use check::{Fault, Problem, check, check_section, unknown};
+pub use check::{Fault, Problem, Verdict, check, check_section, unknown};
 pub use classes::{CLASSES, class};
 pub use compare::{Difference, compare};
 pub use decode::decode;
@@ -24,3 +25,6 @@ pub use object::{Names, Object, objects};
 pub use reader::{ReadError, Reader};
 pub use replay::{replay, replay_where, set_field};
 pub use value::{Value, field, to_json};
+
+#[cfg(test)]
+mod recorded;

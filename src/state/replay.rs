@@ -83,12 +83,14 @@ enum Sent {
 
 fn sent(fate: Fate, payload: &[u8]) -> Sent {
     match fate {
-        Fate::Keep | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
+        Fate::Keep | Fate::Send | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
         Fate::Set if payload.iter().any(|byte| *byte != 0) => Sent::Captured,
         Fate::Zero => Sent::Number(0),
         Fate::Fill(value) => Sent::Number(value),
+        Fate::Map(map) => Sent::Number((map.sent)(number(payload))),
         Fate::Set
-        | Fate::Parent(_)
+        | Fate::Unless(..)
+        | Fate::Leave
         | Fate::Derived
         | Fate::Strip
         | Fate::Outside

@@ -1,6 +1,6 @@
 //! The declarative tables: how a class of kernel objects is read, laid out and restored.
 
-use super::{Names, Value};
+use super::{Fault, Names, Value};
 use crate::netlink::{Message, Protocol};
 
 /// A class of kernel objects that share one message layout, for example links or routes.
@@ -30,11 +30,18 @@ pub struct Class {
     pub after: &'static [&'static str],
     /// A short name for people.
     pub label: fn(&Value, &Names) -> String,
-    /// Why the object as a whole can't be carried, if so (a link of a kind without a table).
-    pub refusal: fn(&Value) -> Option<String>,
+    /// What the attributes one by one don't say: that the object can't be carried (a link of a kind
+    /// without a table), or a part of it that the kernel takes and forgets.
+    pub faults: fn(&Value) -> Vec<Fault>,
+    /// What is compared beside the attributes, made from the whole value.
+    pub also: fn(&Value) -> Vec<(&'static str, Value)>,
     /// Attributes to be sent beside the replayed ones, made from the whole value: the number and the
     /// payload. For what is dumped in one form and set in another.
     pub mend: fn(&Value) -> Vec<(u16, Vec<u8>)>,
+    /// Whether the object is one that the kernel makes, changes and forgets by itself (a resolved
+    /// neighbour). A restore makes those that are missing, but never changes or removes one, and
+    /// nothing about them is a difference.
+    pub fleeting: fn(&Value) -> bool,
     /// The test that shows that the class comes back, for the generated table in the docs.
     pub shown_by: &'static str,
 }
@@ -53,8 +60,10 @@ impl Class {
         belongs: |_| true,
         after: &[],
         label: |value, _| value.to_string(),
-        refusal: |_| None,
+        faults: |_| Vec::new(),
+        also: |_| Vec::new(),
         mend: |_| Vec::new(),
+        fleeting: |_| false,
         shown_by: "",
     };
 }
@@ -136,6 +145,17 @@ impl Attr {
         Self::new(id, name, shape, Fate::Strip)
     }
 
+    /// A link's index inside the namespace.
+    #[must_use]
+    pub const fn link(id: u16, name: &'static str) -> Self {
+        Self::new(id, name, Shape::U32, Fate::Ifindex)
+    }
+
+    #[must_use]
+    pub const fn leave(id: u16, name: &'static str, shape: Shape) -> Self {
+        Self::new(id, name, shape, Fate::Leave)
+    }
+
     #[must_use]
     pub const fn refuse(id: u16, name: &'static str) -> Self {
         Self::new(id, name, Shape::Bytes, Fate::Refuse)
@@ -200,7 +220,7 @@ pub enum Shape {
 }
 
 /// What becomes of a field or attribute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Fate {
     /// Sent as captured; compared.
     Keep,
@@ -214,17 +234,23 @@ pub enum Fate {
     Set,
     /// Sent with this number in place of the captured one; not compared.
     Fill(u64),
+    /// Sent as captured, not compared.
+    Send,
+    /// A number of which one form is sent and another compared.
+    Map(Map),
     /// Time left. Sent as [`super::age`] leaves it; of it only is compared whether it ends at all.
     Lifetime(Lifetime),
-    /// A link's index inside the namespace: sent and compared; the check sees that it is a link of the image.
+    /// A link's index inside the namespace: sent and compared; the check sees that it is 0 or a link of the image.
     Ifindex,
-    /// As [`Self::Ifindex`]; but as [`Self::Outside`] where the attribute of this number is beside it
-    /// (`IFLA_LINK` beside `IFLA_LINK_NETNSID`).
-    Parent(u16),
+    /// The first of the two; but the second where the attribute of this number is beside it
+    /// (`IFLA_LINK` is of another namespace beside `IFLA_LINK_NETNSID`). Not in structs.
+    Unless(u16, &'static (Fate, Fate)),
     /// A link's index or a namespace id outside the namespace: never sent; compared is only that there is one.
     Outside,
     /// Sent in a form that the class's own steps make; compared.
     Synthesise,
+    /// Not sent, not compared; named at capture: the object is carried without it (a BPF program on a link).
+    Leave,
     /// Where it is present the object can't be carried: named at capture, refused in an image.
     Refuse,
 }
@@ -266,3 +292,10 @@ pub const NEXTHOP: &[Field] = &[
     Field { name: "hops", at: 3, shape: Shape::U8, fate: Fate::Keep },
     Field { name: "ifindex", at: 4, shape: Shape::U32, fate: Fate::Ifindex },
 ];
+
+/// The two forms of a number that is not sent and compared as captured.
+#[derive(Debug, Clone, Copy)]
+pub struct Map {
+    pub sent: fn(u64) -> u64,
+    pub compared: fn(u64) -> u64,
+}

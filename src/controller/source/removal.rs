@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
-use super::record::{self, RecordError};
+use super::record::{self, News, RecordError};
 use super::spool::Spool;
 use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
 use crate::controller::{Agent, StorageError};
@@ -92,7 +92,9 @@ async fn retained_by(
     );
     let reason = Reason::Deleting;
     if record::waiting(agent, checkpoint, reason, &message).await? {
-        record::tell(agent, checkpoint, None, EventType::Warning, reason, &message).await;
+        let kind = EventType::Warning;
+        let news = News { action: "Delete", kind, reason, message: &message };
+        record::tell(agent, checkpoint, None, news).await;
     }
     Ok(Action::requeue(AGAIN))
 }

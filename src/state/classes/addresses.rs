@@ -3,7 +3,7 @@
 use super::families::{FAMILY, SCOPE};
 use crate::netlink::Protocol;
 use crate::state::table::{Attr, Class, Dump, Fate, Field, Lifetime, Shape, Source};
-use crate::state::{Names, Value};
+use crate::state::{Fault, Names, Value};
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
@@ -27,9 +27,14 @@ const FLAGS: &[(u64, &str)] = &[
     (0x400, "autojoin"),
     (0x800, "stable_privacy"),
 ];
-/// All that others may set, and `secondary`, which is compared by its own right: of IPv4 the order
-/// of addresses makes it, of IPv6 (`temporary`) it can't be made and must be told.
-const KEPT: u64 = 0x01 | 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400 | 0x800;
+const KEPT: u64 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
+const SECONDARY: u64 = 0x01;
+/// What the kernel takes without a word and forgets, of IPv6.
+const FORGOTTEN: &[(u64, &str)] = &[
+    (SECONDARY, "comes back without being temporary: the kernel alone makes such addresses"),
+    (0x08, "comes back without the mark that its duplicate was seen: it is looked for again"),
+    (0x800, "comes back without the mark stable_privacy, which the kernel alone sets"),
+];
 
 /// `INFINITY_LIFE_TIME`.
 const FOREVER: u32 = u32::MAX;
@@ -91,9 +96,21 @@ pub static ADDRESSES: Class = Class {
     remove: RTM_DELADDR,
     after: &["links", "sysctls"],
     label,
-    shown_by: "tests/netns addresses",
+    // Of IPv4 the order of addresses makes it: the first of a subnet is the primary one.
+    also: |value| match (value.number("family"), value.number("flags")) {
+        (Some(2), Some(flags)) => vec![("secondary", Value::Number(flags & SECONDARY))],
+        _ => Vec::new(),
+    },
+    faults,
+    shown_by: "tests/roundtrip addresses",
     ..Class::BASE
 };
+
+fn faults(value: &Value) -> Vec<Fault> {
+    let flags = value.number("flags").filter(|_| value.number("family") == Some(10)).unwrap_or(0);
+    let forgotten = FORGOTTEN.iter().filter(|(flag, _)| flags & flag != 0);
+    forgotten.map(|(_, why)| Fault::Part((*why).to_owned())).collect()
+}
 
 /// `IFAPROT_*`: who made the address.
 const PROTOCOLS: &[(u64, &str)] =

@@ -1,8 +1,9 @@
 //! The classes, one file each.
 
 mod addresses;
+mod encapsulations;
 mod families;
-mod links;
+pub mod links;
 mod neighbour_tables;
 mod neighbours;
 mod nexthops;

@@ -1,4 +1,7 @@
-//! Sysctls of the namespace.
+//! Files below `/proc/sys/net` that belong to the namespace.
+//!
+//! The section is a list of `path NUL value NUL`, the path relative to `/proc/sys/net`, the value
+//! without the line feed at its end.
 
 use crate::state::Fault;
 use crate::state::table::{Class, Source};
@@ -7,14 +10,28 @@ pub static SYSCTLS: Class = Class {
     name: "sysctls",
     source: Source::Sysctl,
     key: &["path"],
+    after: &["links"],
     label: |value, _| value.text("path").unwrap_or_default().to_owned(),
+    shown_by: "tests/roundtrip sysctls",
     ..Class::BASE
 };
 
-/// Whether a file below `/proc/sys/net` is state that is carried, by its path from there.
+/// Files that are no state of the namespace, or are carried otherwise, and why.
+pub const LEFT_OUT: &[(&str, &str)] = &[
+    ("ipv4/neigh/*/*", "by neighbour-tables, which are exact"),
+    ("ipv6/neigh/*/*", "by neighbour-tables, which are exact"),
+    ("ipv4/route/flush", "a trigger"),
+    ("ipv6/route/flush", "a trigger"),
+    ("netfilter/nf_conntrack_count", "a counter"),
+    ("netfilter/nf_conntrack_buckets", "of the machine"),
+    ("core/rps_default_mask", "processors of the machine"),
+];
+
+/// Whether a file is state that is carried, by its path below `/proc/sys/net`. (A reader takes only
+/// those that can be written, too: in a namespace the rest is the machine's.)
 #[must_use]
-pub fn carried(_path: &str) -> bool {
-    true
+pub fn carried(path: &str) -> bool {
+    is_plain(path) && LEFT_OUT.iter().all(|(pattern, _)| !matches(pattern, path))
 }
 
 /// What is wrong with a path in an image from outside.
@@ -25,5 +42,35 @@ pub fn problem(path: &str) -> Option<Fault> {
 
 /// Relative, without empty, `.` and `..` parts: it can't lead out of `/proc/sys/net`.
 fn is_plain(path: &str) -> bool {
-    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains(char::is_control))
+}
+
+/// Part by part; `*` is any one part.
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    let all =
+        pattern.split('/').all(|wanted| parts.next().is_some_and(|p| wanted == "*" || wanted == p));
+    all && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_lead_out_are_hostile() {
+        for path in ["../kernel/core_pattern", "ipv4/../../kernel/x", "/etc/passwd", "ipv4//x", ""]
+        {
+            assert!(problem(path).is_some(), "{path}");
+            assert!(!carried(path), "{path}");
+        }
+        assert!(problem("ipv4/conf/eth0.5/rp_filter").is_none());
+    }
+
+    #[test]
+    fn neighbour_files_are_carried_by_their_tables() {
+        assert!(!carried("ipv4/neigh/eth0/retrans_time_ms"));
+        assert!(carried("ipv4/conf/all/rp_filter"));
+        assert!(carried("ipv4/tcp_keepalive_time"));
+    }
 }

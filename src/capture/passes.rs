@@ -1,0 +1,182 @@
+//! Reading until nothing changes.
+//!
+//! The first pass reads every class. What was told of or interrupted meanwhile is read again, until
+//! a pass ends with no event: at that moment every section is what the kernel holds, so all of them
+//! are of that one moment. Classes that no notification covers (sysctls) are read once before and
+//! once after: equal, they held at the moment between as well.
+
+use std::time::Instant;
+
+use super::sysctls::{Sysctls, Unreadable};
+use super::watch::{Stale, Watch};
+use super::{Error, Options};
+use crate::image::Evidence;
+use crate::state::classes::LINKS;
+use crate::state::table::{Class, Source};
+use crate::state::{ReadError, Reader};
+
+/// Classes read, and how.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// One section for each class, in the order of [`Options::classes`].
+    pub(super) sections: Vec<Vec<u8>>,
+    pub(super) unreadable: Vec<Unreadable>,
+    pub(super) evidence: Evidence,
+}
+
+/// Reads all classes as of one moment. Belongs on a thread inside the namespace.
+pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Error> {
+    let start = Instant::now();
+    let mut passes = Passes {
+        classes: options.classes,
+        watch: Watch::open(options.classes)?,
+        reader,
+        reading: Reading {
+            sections: options.classes.iter().map(|_| Vec::new()).collect(),
+            ..Reading::default()
+        },
+        sysctls: None,
+        stale: Stale::new(),
+        links_again: false,
+    };
+    passes.settle(options, start)?;
+    let mut reading = passes.reading;
+    if let Some(sysctls) = passes.sysctls {
+        reading.unreadable = sysctls.found.unreadable;
+        reading.sections[sysctls.place] = sysctls.found.bytes;
+    }
+    reading.evidence.micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    Ok(reading)
+}
+
+struct Passes<'a> {
+    classes: &'static [&'static Class],
+    watch: Watch,
+    reader: &'a mut Reader,
+    reading: Reading,
+    sysctls: Option<Files>,
+    /// What is to be read again.
+    stale: Stale,
+    /// Links were read again: there may be files of devices that were not there before.
+    links_again: bool,
+}
+
+/// The class of sysctls, by its place.
+struct Files {
+    place: usize,
+    found: Sysctls,
+}
+
+impl Passes<'_> {
+    fn settle(&mut self, options: &Options, start: Instant) -> Result<(), Error> {
+        self.pass(&(0..self.classes.len()).collect())?;
+        if cfg!(feature = "torn") {
+            return Ok(());
+        }
+        loop {
+            while !self.stale.is_empty() {
+                let waited = start.elapsed();
+                if waited > options.patience {
+                    let classes = self.stale.iter().map(|place| self.classes[*place].name);
+                    return Err(Error::KeepsChanging { classes: classes.collect(), waited });
+                }
+                let again = std::mem::take(&mut self.stale);
+                self.pass(&again)?;
+                for place in again {
+                    self.count_again(place);
+                }
+            }
+            if self.unannounced_are_the_same()? {
+                return Ok(());
+            }
+            self.watch.told(&mut self.stale)?;
+        }
+    }
+
+    /// Reads these classes, then takes what was told of any class meanwhile.
+    fn pass(&mut self, places: &Stale) -> Result<(), Error> {
+        self.reading.evidence.passes += 1;
+        for place in places {
+            self.class(*place)?;
+        }
+        self.watch.told(&mut self.stale)
+    }
+
+    fn class(&mut self, place: usize) -> Result<(), Error> {
+        let class = self.classes[place];
+        match class.source {
+            Source::Sysctl => {
+                let found = Sysctls::read().map_err(sysctls_failed)?;
+                self.sysctls = Some(Files { place, found });
+            }
+            Source::Read(read) => {
+                self.reading.sections[place] = read(self.reader)
+                    .map_err(|source| Error::Read { class: class.name, source })?;
+            }
+            Source::Netlink { protocol, dumps, .. } => {
+                let section = &mut self.reading.sections[place];
+                section.clear();
+                for dump in dumps {
+                    match self.reader.dump(protocol, dump.kind, dump.body, section) {
+                        Ok(()) => {}
+                        Err(error) if is_absent(&error) => {}
+                        Err(source) => {
+                            let source = ReadError::Netlink { what: "dump", source };
+                            return Err(Error::Read { class: class.name, source });
+                        }
+                    }
+                }
+            }
+        }
+        if self.reader.take_interrupted() {
+            self.reading.evidence.interrupted += 1;
+            self.stale.insert(place);
+        }
+        Ok(())
+    }
+
+    /// Reads once more what no notification covers.
+    fn unannounced_are_the_same(&mut self) -> Result<bool, Error> {
+        let mut same = true;
+        let listed = std::mem::take(&mut self.links_again);
+        if let Some(Files { place, found }) = &mut self.sysctls {
+            let place = *place;
+            if !found.read_again(listed).map_err(sysctls_failed)? {
+                same = false;
+                self.count_again(place);
+            }
+        }
+        for place in 0..self.classes.len() {
+            if let Source::Read(_) = self.classes[place].source {
+                let before = std::mem::take(&mut self.reading.sections[place]);
+                self.class(place)?;
+                if self.reading.sections[place] != before {
+                    same = false;
+                    self.count_again(place);
+                }
+            }
+        }
+        Ok(same)
+    }
+
+    fn count_again(&mut self, place: usize) {
+        let name = self.classes[place].name;
+        self.links_again |= name == LINKS.name;
+        match self.reading.evidence.read_again.get_mut(name) {
+            Some(times) => *times += 1,
+            None => {
+                self.reading.evidence.read_again.insert(name.to_owned(), 1);
+            }
+        }
+    }
+}
+
+/// The kernel is built without this protocol or address family: there is nothing of the class.
+fn is_absent(error: &crate::netlink::Error) -> bool {
+    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
+}
+
+fn sysctls_failed(source: std::io::Error) -> Error {
+    let source = ReadError::File { path: super::sysctls::ROOT.to_owned(), source };
+    Error::Read { class: "sysctls", source }
+}

@@ -1,0 +1,202 @@
+//! The files under `/proc/sys/net` of the thread's namespace.
+//!
+//! What a namespace owns is what it may write: the kernel takes the write bits off every file whose
+//! data other namespaces share (`ensure_safe_net_sysctl` of `net/sysctl_net.c`). So a file is opened
+//! for reading and writing, which answers in one call both whether it counts and what it says.
+//! Files for writing only (`route/flush`) are commands, not state, and refuse that too.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::directory::{Directory, Entries};
+use crate::state::classes::sysctls;
+
+/// Where they are.
+pub(super) const ROOT: &str = "/proc/sys/net";
+/// Values are mostly a few digits. The kernel clears as much as is asked for, so little is asked
+/// for first.
+const SHORT: usize = 1 << 10;
+/// The longest: `ip_local_reserved_ports` names up to 65,536 ports.
+const LONG: usize = 512 << 10;
+/// Files that are kept open for the second reading, so that it costs one call for each. Others are
+/// opened again: a program may have 1,024 descriptors where nobody raised the limit.
+const KEPT_OPEN: usize = 640;
+/// `/proc/sys/net/ipv4/conf/eth0/...` is the deepest that there is; MPLS and others are no deeper.
+const DEEPEST: usize = 8;
+
+/// A file that belongs to the namespace and could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    pub(super) path: String,
+    pub(super) errno: Errno,
+}
+
+/// What one reading found.
+#[derive(Debug, Default)]
+pub(super) struct Sysctls {
+    /// `path NUL value NUL`, paths from `/proc/sys/net`, in the kernel's order.
+    pub(super) bytes: Vec<u8>,
+    pub(super) unreadable: Vec<Unreadable>,
+    open: Vec<(File, std::ops::Range<usize>)>,
+    /// Some files are not among those kept open.
+    more: bool,
+}
+
+impl Sysctls {
+    /// Reads all files.
+    ///
+    /// # Errors
+    /// Where `/proc/sys/net` itself cannot be listed; a file that vanishes with its device is none.
+    pub(super) fn read() -> io::Result<Self> {
+        let mut found = Self { bytes: Vec::with_capacity(64 << 10), ..Self::default() };
+        let root = File::options()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
+            .open(ROOT)?;
+        found.folder(root.as_fd(), &mut Vec::new(), DEEPEST)?;
+        Ok(found)
+    }
+
+    /// Reads all files again; answers whether nothing changed, and keeps what was read last. With
+    /// `listed` new files are looked for, too.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn read_again(&mut self, listed: bool) -> io::Result<bool> {
+        if !listed && !self.more {
+            let mut value = [0; SHORT];
+            let same = self.open.iter().all(|(file, place)| {
+                let read = file.read_at(&mut value, 0);
+                read.is_ok_and(|read| trim(&value[..read]) == &self.bytes[place.clone()])
+            });
+            if same {
+                return Ok(true);
+            }
+        }
+        let again = Self::read()?;
+        let same = again.bytes == self.bytes;
+        *self = again;
+        Ok(same)
+    }
+
+    fn folder(&mut self, at: BorrowedFd<'_>, path: &mut Vec<u8>, depth: usize) -> io::Result<()> {
+        let mut entries = Entries::default();
+        match Directory(at).list(&mut entries) {
+            Ok(()) => {}
+            // A device went away between its being listed and its being looked into.
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+        let length = path.len();
+        for entry in entries.iter() {
+            if length > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(entry.name.to_bytes());
+            if !entry.is_folder {
+                self.file(at, entry.name, path);
+            } else if depth > 0 && !left_out(path) {
+                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                if let Ok(folder) = nix::fcntl::openat(at, entry.name, flags, Mode::empty()) {
+                    self.folder(folder.as_fd(), path, depth - 1)?;
+                }
+            }
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, folder: BorrowedFd<'_>, name: &CStr, path: &[u8]) {
+        let file = match open(folder, name) {
+            Ok(Some(file)) => File::from(file),
+            // Not the namespace's, or gone.
+            Ok(None) | Err(Errno::ENOENT) => return,
+            Err(errno) => return self.cannot_read(path, errno),
+        };
+        self.bytes.extend_from_slice(path);
+        self.bytes.push(0);
+        let start = self.bytes.len();
+        match read(&file, &mut self.bytes) {
+            Ok(long) => {
+                let place = start..self.bytes.len();
+                self.bytes.push(0);
+                if long || self.open.len() == KEPT_OPEN {
+                    self.more = true;
+                } else {
+                    self.open.push((file, place));
+                }
+            }
+            Err(errno) => {
+                self.bytes.truncate(start - path.len() - 1);
+                // `stable_secret` answers this until it is set.
+                if errno != Errno::EIO && errno != Errno::ENOENT {
+                    self.cannot_read(path, errno);
+                }
+            }
+        }
+    }
+
+    fn cannot_read(&mut self, path: &[u8], errno: Errno) {
+        let path = std::ffi::OsStr::from_bytes(path).to_string_lossy().into_owned();
+        self.unreadable.push(Unreadable { path, errno });
+    }
+}
+
+/// Whether nothing in a folder is carried: it is then not even listed.
+fn left_out(folder: &[u8]) -> bool {
+    let all_below =
+        |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
+    sysctls::LEFT_OUT.iter().any(|(pattern, _)| all_below(&pattern))
+}
+
+/// Opens a file that belongs to the namespace; `None` for others.
+fn open(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    match nix::fcntl::openat(folder, name, OFlag::O_RDWR | flags, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::EACCES) => Ok(None),
+        // In an unprivileged container /proc/sys is mounted read-only: the mode tells then.
+        Err(Errno::EROFS) => {
+            let file = nix::fcntl::openat(folder, name, OFlag::O_RDONLY | flags, Mode::empty())?;
+            let mode = File::from(file.try_clone().map_err(|_| Errno::EMFILE)?)
+                .metadata()
+                .map_err(|_| Errno::EIO)?
+                .permissions()
+                .mode();
+            Ok((mode & 0o600 == 0o600).then_some(file))
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Appends what a file says; answers whether that was long.
+fn read(file: &File, into: &mut Vec<u8>) -> Result<bool, Errno> {
+    let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+    // A file of sysctl answers all in one read from its start.
+    let mut short = [0; SHORT];
+    let length = file.read_at(&mut short, 0).map_err(errno)?;
+    if length < SHORT {
+        into.extend_from_slice(trim(&short[..length]));
+        return Ok(false);
+    }
+    let mut long = vec![0; LONG];
+    let length = file.read_at(&mut long, 0).map_err(errno)?;
+    if length == LONG {
+        return Err(Errno::EFBIG);
+    }
+    into.extend_from_slice(trim(&long[..length]));
+    Ok(true)
+}
+
+/// Without the newline that every value ends with.
+fn trim(value: &[u8]) -> &[u8] {
+    value.trim_ascii_end()
+}

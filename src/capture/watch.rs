@@ -1,0 +1,66 @@
+//! What the kernel tells of changes while a capture reads.
+
+use std::collections::BTreeMap;
+
+use super::Error;
+use crate::netlink::{Protocol, Socket, messages};
+use crate::state::table::{Class, Source};
+
+/// Subscriptions to the notifications of classes, one socket for each protocol.
+#[derive(Debug)]
+pub(super) struct Watch {
+    protocols: Vec<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    socket: Socket,
+    /// Message type to the places of the classes that it tells of.
+    notices: BTreeMap<u16, Vec<usize>>,
+    /// Places of all classes of the protocol.
+    all: Vec<usize>,
+}
+
+/// Places in the list of classes of those that may have changed.
+pub(super) type Stale = std::collections::BTreeSet<usize>;
+
+impl Watch {
+    /// Subscribes in the thread's namespace. What happens from here on is told.
+    pub(super) fn open(classes: &[&'static Class]) -> Result<Self, Error> {
+        let mut protocols: BTreeMap<Protocol, Watched> = BTreeMap::new();
+        for (place, class) in classes.iter().enumerate() {
+            let Source::Netlink { protocol, groups, notices, .. } = class.source else { continue };
+            let failed = |source| Error::Subscribe { class: class.name, source };
+            if !protocols.contains_key(&protocol) {
+                let socket = Socket::open(protocol).map_err(failed)?;
+                let watched = Watched { socket, notices: BTreeMap::new(), all: Vec::new() };
+                protocols.insert(protocol, watched);
+            }
+            let Some(watched) = protocols.get_mut(&protocol) else { continue };
+            watched.socket.subscribe(groups).map_err(failed)?;
+            watched.all.push(place);
+            for notice in notices {
+                watched.notices.entry(*notice).or_default().push(place);
+            }
+        }
+        Ok(Self { protocols: protocols.into_values().collect() })
+    }
+
+    /// Adds the classes that were told of since this was last asked. It does not matter whether the
+    /// object told of belongs to the class: it may have belonged before.
+    pub(super) fn told(&mut self, stale: &mut Stale) -> Result<(), Error> {
+        for watched in &mut self.protocols {
+            let events = watched.socket.events().map_err(Error::Events)?;
+            if events.lost {
+                stale.extend(&watched.all);
+            }
+            for message in messages(&events.bytes) {
+                let message = message.map_err(|error| Error::Events(error.into()))?;
+                if let Some(places) = watched.notices.get(&message.kind) {
+                    stale.extend(places);
+                }
+            }
+        }
+        Ok(())
+    }
+}

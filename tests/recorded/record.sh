@@ -1,0 +1,82 @@
+#!/bin/bash
+# Records the raw dumps that the unit tests of `src/state` read, from a namespace with some of
+# everything. Run as root in this folder; the files change with the kernel's version.
+set -eu
+cd "$(dirname "$0")"
+ns=netckpt-record
+out=netckpt-record-out
+trap 'ip netns del $ns 2>/dev/null || true; ip netns del $out 2>/dev/null || true' EXIT
+ip netns add $ns
+ip netns add $out
+# What this kernel lacks is left out and said.
+i() { ip -n $ns "$@" || echo "left out: $*" >&2; }
+ip netns exec $ns sysctl -qw net.mpls.platform_labels=100 || true
+
+i link set lo up
+i link add eth0 index 7 address 02:00:00:00:00:07 mtu 1400 txqueuelen 123 type veth peer name host0 netns $out
+i link add in0 index 10 numtxqueues 2 type veth peer name in1 index 11
+i link set eth0 alias "the pod's" group 5
+i link property add dev eth0 altname first altname second
+i link set in0 gso_max_size 30000 addrgenmode none
+ip -n $out link set host0 up
+i link set eth0 up
+i link set in0 up
+i link set in1 up
+i link add br0 index 20 type bridge
+i link add vx0 index 21 type vxlan id 42 dstport 4789 local 10.1.0.2 dev eth0
+i link add mv0 index 22 link in0 type macvlan mode bridge
+ip netns exec $ns ip tuntap add tap0 mode tap user 1000
+i link add port0 index 24 master br0 type veth peer name port1 index 25
+i link add ifb0 index 26 type ifb
+
+i addr add 10.1.0.2/24 brd + dev eth0
+i addr add 10.1.0.3/24 dev eth0 label eth0:x valid_lft 3600 preferred_lft 1800
+i addr add 10.9.0.1 peer 10.9.0.2 dev in0 metric 77
+i addr add 2001:db8::2/64 dev eth0 nodad
+i addr add 2001:db8::3/64 dev eth0 nodad valid_lft 3600 preferred_lft 1800 noprefixroute
+i addr add 2001:db8:9::1 peer 2001:db8:9::2/64 dev in0 nodad
+
+i route add default via 10.1.0.1 mtu lock 1300 advmss 1200 congctl reno
+i route add 10.2.0.0/16 table 1000 proto bird metric 9 src 10.1.0.2 via 10.1.0.9
+i route append 10.2.0.0/16 table 1000 proto bird metric 9 via 10.1.0.8
+i route add 10.3.0.0/16 nexthop via 10.1.0.4 weight 3 nexthop via 10.1.0.5 onlink dev eth0
+for type in blackhole unreachable prohibit throw; do i route add $type 10.4.0.0/24 table 50$((${#type} % 10)); done
+i route add local 10.5.0.0/16 dev lo
+i route add 10.6.0.0/16 via inet6 2001:db8::9 dev eth0
+i route add 10.7.0.0/16 encap ip id 7 dst 10.1.0.7 dev eth0
+i route add 10.7.1.0/24 encap mpls 100/200 via 10.1.0.1
+i -6 route add default via 2001:db8::1 pref high expires 600
+i -6 route add 2001:db8:2::/48 nexthop via 2001:db8::4 nexthop via 2001:db8::5 weight 2
+i -6 route add blackhole 2001:db8:4::/48 table 77
+i -6 route add 2001:db8:5::/48 encap seg6 mode encap segs 2001:db8::a,2001:db8::b dev eth0
+i -6 route add 2001:db8:6::1 encap seg6local action End.DX6 nh6 2001:db8::1 count dev eth0
+i -6 route add 2001:db8:7::/48 encap ioam6 trace prealloc type 0x800000 ns 1 size 12 dev eth0
+
+i nexthop add id 1 via 10.1.0.1 dev eth0
+i nexthop add id 2 via 10.1.0.4 dev eth0 proto bird
+i nexthop add id 3 blackhole
+i nexthop add id 4 via 2001:db8::1 dev eth0
+i nexthop add id 10 group 1,3/2
+i nexthop add id 11 group 1/2 type resilient buckets 8 idle_timer 60 unbalanced_timer 300
+i route add 10.8.0.0/16 nhid 10
+i route add 10.8.1.0/24 nhid 1
+i -6 route add 2001:db8:8::/48 nhid 4
+
+i rule add pref 100 from 10.1.0.0/24 to 10.2.0.0/16 fwmark 1/0xff iif eth0 lookup 1000
+i rule add pref 101 not from 10.1.0.0/24 uidrange 1-99 ipproto tcp dport 80-90 lookup 1001
+i rule add pref 102 oif eth0 goto 200
+i rule add pref 200 tos 0x10 suppress_prefixlength 0 lookup main protocol bird
+i rule add pref 103 blackhole
+i rule add pref 104 l3mdev
+i -6 rule add pref 100 from 2001:db8::/64 lookup 77
+
+i neigh add 10.1.0.1 lladdr 02:00:00:00:00:01 dev eth0
+i neigh add 10.1.0.20 lladdr 02:00:00:00:00:20 dev eth0 nud reachable
+i neigh add 10.1.0.21 lladdr 02:00:00:00:00:21 dev eth0 nud stale extern_learn
+i neigh add 10.1.0.22 dev eth0 managed
+i neigh add 2001:db8::1 lladdr 02:00:00:00:00:01 dev eth0 router nud permanent
+i neigh add proxy 10.1.0.30 dev eth0
+i neigh add proxy 2001:db8::30 dev eth0
+i ntable change name arp_cache dev eth0 retrans 1500 ucast_probes 7
+
+ip netns exec $ns python3 ./record.py
