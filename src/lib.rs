@@ -6,8 +6,10 @@
 //! verifies the outcome. [`state`] holds what is known of each class of objects, as tables.
 //! `docs/architecture.md` tells the reason for each room.
 
+pub mod agent;
 pub mod api;
 pub mod capture;
+pub mod cli;
 pub mod controller;
 pub mod gate;
 pub mod host;
@@ -17,5 +19,6 @@ pub mod netlink;
 pub mod netns;
 pub mod plan;
 pub mod pod;
+pub mod restore;
 pub mod state;
 pub mod store;

@@ -1,5 +1,10 @@
 //! `NetCheckpoint`: the wish to have one pod's network as an image.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns are repeated attributes of a derive, which the lint can't tell from mistakes"
+)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

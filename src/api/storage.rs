@@ -1,5 +1,10 @@
 //! `NetCheckpointStorage`: where images are kept. Only it knows a URL or a credential.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns are repeated attributes of a derive, which the lint can't tell from mistakes"
+)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -96,6 +101,8 @@ pub enum StorageType {
 /// An S3 bucket, at AWS or at any endpoint that speaks its protocol and honours conditional puts.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.prefix) == has(oldSelf.prefix)")
+    .message("prefix can't be added or removed later: images would be lost from sight; create another NetCheckpointStorage"))]
 #[x_kube(validation = Rule::new(
     "!has(self.endpoint) || !self.endpoint.startsWith('http://') || (has(self.allowHTTP) && self.allowHTTP)")
     .message("endpoint is http://, which sends images and signatures unencrypted: use https:// or set allowHTTP: true"))]

@@ -2,9 +2,13 @@
 //! its node, and the destination, which rebuilds.
 
 mod context;
+pub mod destination;
+pub mod health;
 mod shutdown;
 pub mod source;
 mod storages;
+pub mod uninstall;
+pub mod watches;
 
 pub use context::{Agent, CONTROLLER, SharedAgent, reference};
 pub use shutdown::{End, Ending, ending};

@@ -28,7 +28,7 @@ impl End {
 
 impl Ending {
     /// Ends when the agent is to end.
-    pub fn begun(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+    pub fn begun(&self) -> impl Future<Output = ()> + Send + Sync + 'static + use<> {
         let mut receiver = self.0.clone();
         async move {
             // The sender's loss is an end, too.

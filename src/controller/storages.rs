@@ -143,6 +143,14 @@ impl Storages {
         self.open.lock().await.remove(name);
     }
 
+    /// Waits until the watch has told what there is.
+    ///
+    /// # Errors
+    /// When the watch has ended first.
+    pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
+        self.objects.wait_until_ready().await
+    }
+
     /// Every storage there is.
     #[must_use]
     pub fn all(&self) -> Vec<std::sync::Arc<NetCheckpointStorage>> {

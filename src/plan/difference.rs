@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::Group;
 use super::draft::Objects;
-use super::{Error, Group};
-use crate::image::Snapshot;
-use crate::state::table::Class;
+use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
 
 /// The difference of two lists of objects by key. Each part keeps the order of its section.
@@ -17,10 +16,9 @@ pub struct Delta<'a> {
     pub added: Vec<&'a Object>,
 }
 
-/// One key, two contents.
+/// One key, other contents: how it shall be, and in what it is not.
 #[derive(Debug)]
 pub struct Changed<'a> {
-    pub from: &'a Object,
     pub to: &'a Object,
     pub differences: Vec<Difference>,
 }
@@ -41,7 +39,7 @@ pub fn delta<'a>(
         };
         let differences = state::compare(from, to);
         if !differences.is_empty() {
-            delta.changed.push(Changed { from, to, differences });
+            delta.changed.push(Changed { to, differences });
         }
     }
     let left = |object: &&Object| old.contains_key(object.key.as_str());
@@ -98,6 +96,31 @@ pub struct Finding {
     /// The object, as people name it.
     pub object: String,
     pub kind: Kind,
+    weight: Weight,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Matters,
+    /// The kernel makes it by itself, in its own time.
+    Settles,
+    /// It comes and goes without anyone's doing, or this kernel has no such thing.
+    Informs,
+}
+
+impl Finding {
+    /// Whether the network is not the same because of it. Caches and knobs that this kernel does not
+    /// have do not matter.
+    #[must_use]
+    pub fn matters(&self) -> bool {
+        self.weight != Weight::Informs
+    }
+
+    /// Whether the kernel may still be about to mend it.
+    #[must_use]
+    pub fn may_settle(&self) -> bool {
+        self.weight == Weight::Settles
+    }
 }
 
 /// What is wrong with it.
@@ -134,38 +157,44 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All that differs between how it is and how it shall be, with lifetimes aged by `aged` seconds.
-///
-/// # Errors
-/// [`Error::Malformed`].
-pub fn differences(from: &Snapshot, to: &Snapshot, aged: u32) -> Result<Vec<Finding>, Error> {
-    let (from, to) = (Objects::read(from, 0)?, Objects::read(to, aged)?);
+/// All that differs between how it is and how it shall be.
+#[must_use]
+pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     let mut found = Vec::new();
     for class in state::CLASSES {
-        of_class(class, &from, &to, &mut found);
+        of_class(class, from, to, &mut found);
     }
-    Ok(found)
+    found
 }
 
 fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec<Finding>) {
     let delta = delta(from.of(class), to.of(class), |_| true);
-    let mut add = |object: &Object, names: &Names, kind| {
-        found.push(Finding { class: class.name, object: object.label(names), kind });
+    let mut add = |object: &Object, names: &Names, kind, weight| {
+        let fleeting = (class.fleeting)(&object.value());
+        let weight = if fleeting { Weight::Informs } else { weight };
+        found.push(Finding { class: class.name, object: object.label(names), kind, weight });
     };
+    let sysctl = matches!(class.source, Source::Sysctl);
     for object in &delta.added {
-        add(object, &to.names, Kind::Missing);
+        let weight = match class.name {
+            _ if sysctl => Weight::Informs,
+            "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
+            _ => Weight::Matters,
+        };
+        add(object, &to.names, Kind::Missing, weight);
     }
     for changed in delta.changed {
-        add(changed.to, &to.names, Kind::Differs(changed.differences));
+        add(changed.to, &to.names, Kind::Differs(changed.differences), Weight::Matters);
     }
-    for object in &delta.removed {
-        add(object, &from.names, Kind::Extra);
+    // Of a file that the image does not have nothing is known.
+    for object in delta.removed.iter().filter(|_| !sysctl) {
+        add(object, &from.names, Kind::Extra, Weight::Matters);
     }
     if !delta.added.is_empty() || !delta.removed.is_empty() {
         return;
     }
     for object in out_of_order(class, from.of(class), to.of(class)) {
-        add(object, &to.names, Kind::Order);
+        add(object, &to.names, Kind::Order, Weight::Matters);
     }
 }
 

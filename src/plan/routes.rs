@@ -11,8 +11,7 @@ use super::draft::{APPEND, Draft, PLAIN, Sides};
 use super::raw::Raw;
 use super::{Stage, nexthops};
 use crate::state::classes::{NEXTHOPS, ROUTES};
-use crate::state::table::Attr;
-use crate::state::{Object, replay_where};
+use crate::state::{Object, replay, replay_where};
 
 /// Bytes of `struct rtmsg`.
 const HEADER: usize = 12;
@@ -22,15 +21,9 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
 const RTA_MULTIPATH: u16 = 9;
-const RTA_FLOW: u16 = 11;
 const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
-const RTA_ENCAP_TYPE: u16 = 21;
-const RTA_ENCAP: u16 = 22;
 const RTA_NH_ID: u16 = 30;
-/// What the dump tells of a route's nexthop object; with the id the kernel refuses it.
-const OF_NEXTHOP: &[u16] =
-    &[RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_FLOW, RTA_VIA, RTA_ENCAP_TYPE, RTA_ENCAP];
 const RTPROT_KERNEL: u8 = 2;
 
 fn raw(object: &Object) -> Raw<'_> {
@@ -54,9 +47,9 @@ pub fn group(object: &Object) -> Option<String> {
 }
 
 /// Plans the routes.
-pub fn plan(sides: &Sides, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let settled = !draft.stirs();
-    let counts = |object: &&Object| match made_by_kernel(object) {
+    let counts = |object: &&Object| match maker(object) {
         Made::Never => true,
         Made::ByKernel => settled,
         Made::OnlyByKernel => false,
@@ -69,23 +62,22 @@ pub fn plan(sides: &Sides, draft: &mut Draft) {
     for (old, new) in groups(from, to, group) {
         let same = same_start(&old, &new);
         for object in old[same..].iter().rev() {
-            let message = message(object, ROUTES.remove, PLAIN);
+            let message = replay_where(&ROUTES, &object.bytes, ROUTES.remove, PLAIN, |_| true);
             let label = format!("remove {}", object.label(&sides.from.names));
             draft.send(Stage::RemoveRoutes, &ROUTES, label, message, &[libc::ESRCH]);
         }
         for object in &new[same..] {
             let stage = if is_near(object) { Stage::NearRoutes } else { Stage::FarRoutes };
             let label = format!("add {}", object.label(&sides.to.names));
-            let message = message(object, ROUTES.make, APPEND);
+            let message = replay(&ROUTES, &object.bytes, APPEND);
             draft.send(stage, &ROUTES, label, message, &[libc::EEXIST]);
         }
     }
 }
 
-fn message(object: &Object, kind: u16, flags: u16) -> Vec<u8> {
-    let by_id = raw(object).has(RTA_NH_ID);
-    let wanted = |attr: &Attr| !(by_id && OF_NEXTHOP.contains(&attr.id));
-    replay_where(&ROUTES, &object.bytes, kind, flags, wanted)
+/// Whether the kernel makes the route by itself, with an address or a link.
+pub fn made_by_kernel(object: &Object) -> bool {
+    !matches!(maker(object), Made::Never)
 }
 
 enum Made {
@@ -95,7 +87,7 @@ enum Made {
     OnlyByKernel,
 }
 
-fn made_by_kernel(object: &Object) -> Made {
+fn maker(object: &Object) -> Made {
     let raw = raw(object);
     let ipv6 = i32::from(raw.header_u8(0)) == libc::AF_INET6;
     match raw.header_u8(5) {

@@ -22,13 +22,13 @@ fn tried(attempts: &[(PathBuf, netns::Error)]) -> String {
     attempts.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("; ")
 }
 
-/// Opens the pod's namespace. Blocks for some system calls only.
+/// Opens the pod's namespace; `proc` is the node's `/proc`. Blocks for some system calls only.
 ///
 /// # Errors
 /// When no way leads to it, or when it is the agent's own, which is the node's.
-pub fn open(network: &PodNetwork) -> Result<Namespace, NamespaceError> {
+pub fn open(network: &PodNetwork, proc: &Path) -> Result<Namespace, NamespaceError> {
     let mut attempts = Vec::new();
-    for path in candidates(network) {
+    for path in candidates(network, proc) {
         match Namespace::open(&path) {
             Ok(found) if is_own(&found) => {
                 return Err(NamespaceError::NodeNetwork { sandbox: network.sandbox.clone() });
@@ -46,7 +46,7 @@ fn is_own(namespace: &Namespace) -> bool {
 
 /// The runtime's path; the same below `/run`, since a container from scratch has no link from
 /// `/var/run` to it; then the sandbox's process.
-fn candidates(network: &PodNetwork) -> Vec<PathBuf> {
+fn candidates(network: &PodNetwork, proc: &Path) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     if let Some(path) = &network.path {
         paths.push(path.clone());
@@ -55,7 +55,7 @@ fn candidates(network: &PodNetwork) -> Vec<PathBuf> {
         }
     }
     if let Some(pid) = network.pid {
-        paths.push(PathBuf::from(format!("/proc/{pid}/ns/net")));
+        paths.push(proc.join(format!("{pid}/ns/net")));
     }
     paths
 }
@@ -75,21 +75,25 @@ mod tests {
 
     #[test]
     fn every_way_is_tried_in_order() {
-        let ways = candidates(&network(Some("/var/run/netns/cni-1"), Some(7)));
+        let ways = candidates(&network(Some("/var/run/netns/cni-1"), Some(7)), Path::new("/proc"));
         let wanted = ["/var/run/netns/cni-1", "/run/netns/cni-1", "/proc/7/ns/net"];
         assert_eq!(ways, wanted.map(PathBuf::from));
-        assert_eq!(candidates(&network(Some("/x"), None)), [PathBuf::from("/x")]);
+        assert_eq!(
+            candidates(&network(Some("/x"), None), Path::new("/proc")),
+            [PathBuf::from("/x")]
+        );
     }
 
     #[test]
     fn the_own_namespace_is_the_nodes() {
         let own = network(None, Some(std::process::id()));
-        assert!(matches!(open(&own), Err(NamespaceError::NodeNetwork { .. })));
+        assert!(matches!(open(&own, Path::new("/proc")), Err(NamespaceError::NodeNetwork { .. })));
     }
 
     #[test]
     fn a_failure_names_every_attempt() {
-        let error = open(&network(Some("/var/run/netns/there-is-none"), None)).unwrap_err();
+        let error = open(&network(Some("/var/run/netns/there-is-none"), None), Path::new("/proc"))
+            .unwrap_err();
         let text = error.to_string();
         assert!(text.contains("/var/run/netns/there-is-none"), "{text}");
         assert!(text.contains(" /run/netns/there-is-none"), "{text}");

@@ -16,12 +16,13 @@ pub struct Difference {
 }
 
 /// What differs between two objects of one class and key, as the fates say: statistics and ages do
-/// not count, links outside only by being there, times left only by ending at all.
+/// not count, links outside only by being there, times left only by ending at all, and fleeting
+/// objects are never different.
 #[must_use]
 pub fn compare(left: &Object, right: &Object) -> Vec<Difference> {
     let mut found = Vec::new();
     // Equal bytes are equal objects: most are, and need no decoding.
-    if left.bytes != right.bytes {
+    if left.bytes != right.bytes && !(left.is_fleeting() && right.is_fleeting()) {
         let left = view(left.class, &left.bytes, View::Compared);
         let right = view(right.class, &right.bytes, View::Compared);
         values("", Some(&left), Some(&right), &mut found);

@@ -92,9 +92,15 @@ fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entri
         let value = by_fate(fate, attribute.payload, view, |payload| {
             shape(payload, &attr.shape, bytes, table, view, depth)
         });
-        entries.extend(value.map(|value| (Cow::Borrowed(attr.name), value)));
+        // A nest of which nothing counts does not count itself, as it is not sent.
+        let counts = |value: &Value| !(emptied(value) && !attribute.payload.is_empty());
+        entries.extend(value.filter(counts).map(|value| (Cow::Borrowed(attr.name), value)));
     }
     entries
+}
+
+fn emptied(value: &Value) -> bool {
+    matches!(value, Value::Map(entries) if entries.is_empty())
 }
 
 /// The fate of an attribute among its siblings.

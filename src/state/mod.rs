@@ -9,6 +9,7 @@ mod check;
 pub mod classes;
 mod compare;
 mod decode;
+pub mod fidelity;
 mod object;
 mod reader;
 mod replay;

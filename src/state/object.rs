@@ -24,6 +24,12 @@ impl Object {
         decode(self.class, &self.bytes)
     }
 
+    /// Whether the kernel makes, changes and forgets it by itself (see [`Class::fleeting`]).
+    #[must_use]
+    pub fn is_fleeting(&self) -> bool {
+        (self.class.fleeting)(&self.value())
+    }
+
     /// A short name for people: `eth0`, `10.0.0.2/24 on eth0`, `default via 10.0.0.1 dev eth0`.
     #[must_use]
     pub fn label(&self, names: &Names) -> String {

@@ -10,6 +10,7 @@ export GOTOOLCHAIN=local GOFLAGS="-buildvcs=false -trimpath -mod=readonly -p=2"
 STRIP="-s -w"
 
 main() {
+	one_at_a_time build "$@"
 	command -v go >/dev/null || die "no Go toolchain: install Go 1.26 or later"
 	mkdir -p "$BIN/cni"
 	local go

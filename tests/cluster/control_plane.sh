@@ -8,13 +8,17 @@ control_plane_up() {
 		--listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
 		--initial-cluster lab=http://127.0.0.1:2380
 	api_server
-	wait_for 60 "the API server" kubectl_ get --raw /readyz
+	wait_for 60 "the API server (see $RUN/log/control.apiserver.log)" kubectl_ get --raw /readyz
 	daemon control controller-manager kube-controller-manager --kubeconfig "$PKI/controller-manager.kubeconfig" \
 		--use-service-account-credentials --service-account-private-key-file "$PKI/service-account.key" \
 		--root-ca-file "$PKI/ca.crt" --leader-elect=false
 	daemon control scheduler kube-scheduler --kubeconfig "$PKI/scheduler.kubeconfig" --leader-elect=false
-	# The first pod is refused before this account is there.
-	wait_for 60 "the default service account" kubectl_ get serviceaccount default
+}
+
+# The first pod is refused before this account is there.
+first_pod_allowed() {
+	wait_for 60 "the default service account (see $RUN/log/control.controller-manager.log)" \
+		kubectl_ get serviceaccount default
 }
 
 api_server() {

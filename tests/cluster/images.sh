@@ -12,7 +12,7 @@ build_image() {
 	mkdir -p "$IMAGES"
 	buildah_ bud --quiet --isolation chroot --pull-never --tag "$name" --file "$dockerfile" "$context" >/dev/null
 	rm -f "$archive"
-	buildah_ push --quiet "$name" "oci-archive:$archive:$name" >/dev/null
+	buildah_ push --quiet --disable-compression "$name" "oci-archive:$archive:$name" >/dev/null
 	buildah_ rmi --all --force >/dev/null
 	printf '%s' "$archive"
 }

@@ -54,6 +54,19 @@ wait_for() {
 
 need_root() { ((EUID == 0)) || die "must run as root: network and mount namespaces are made"; }
 
+# one_at_a_time NAME ARGUMENT...: starts the script again below a lock; another run of it waits.
+# flock -o: what the script starts does not inherit the lock, nor (unset) the belief to hold it.
+one_at_a_time() {
+	local name=$1
+	shift
+	if [[ ${NETCKPT_LOCKED:-} == "$name" ]]; then
+		unset NETCKPT_LOCKED
+		return
+	fi
+	mkdir -p "$CACHE"
+	NETCKPT_LOCKED=$name exec flock -o "$CACHE/$name.lock" "$CLUSTER_DIR/${0##*/}" "$@"
+}
+
 # install_packages PACKAGE...: those of the Debian packages that are missing.
 install_packages() {
 	local package missing=()

@@ -17,7 +17,7 @@ node_up() {
 	registry_hosts | on "$node" sh -c 'mkdir -p "$1" && cat >"$1/hosts.toml"' - \
 		"/etc/containerd/certs.d/localhost:$REGISTRY_PORT"
 	daemon "$node" containerd containerd --log-level info
-	wait_for 30 "containerd on $node" on "$node" ctr version
+	wait_for 30 "containerd on $node (see $RUN/log/$node.containerd.log)" on "$node" ctr version
 	import_test_images "$node"
 	daemon "$node" kubelet kubelet --config /etc/kubernetes/kubelet.yaml \
 		--kubeconfig "/etc/kubernetes/$node.kubeconfig" --hostname-override "$node" \

@@ -10,12 +10,12 @@ done
 
 main() {
 	need_root
-	one_at_a_time "$@"
+	one_at_a_time up "$@"
 	local begin=$SECONDS
 	if is_healthy; then
 		say "The cluster is up."
 	else
-		step "packages" "$CLUSTER_DIR/install.sh"
+		step "packages" "$CLUSTER_DIR/install.sh" packages
 		step "programs" "$CLUSTER_DIR/build.sh"
 		step "CRIU" "$CLUSTER_DIR/criu.sh"
 		step "test images" test_images
@@ -25,18 +25,12 @@ main() {
 		step "keys and certificates" pki_up
 		step "control plane" control_plane_up
 		step "nodes" nodes_up
+		step "controllers" first_pod_allowed
 		touch "$RUN/complete"
 		say "The cluster is up, after $((SECONDS - begin)) s. Logs: $RUN/log. To end it: make cluster-down"
 	fi
 	# shellcheck disable=SC2016 # PATH is the reader's
 	printf 'export KUBECONFIG=%s PATH=%s:$PATH\n' "$RUN/kubeconfig" "$BIN"
-}
-
-# one_at_a_time ARGUMENT...: a second "up" waits for the first. -o: no daemon inherits the lock.
-one_at_a_time() {
-	[[ ${NETCKPT_LOCKED:-} ]] && return
-	mkdir -p "$CACHE"
-	NETCKPT_LOCKED=1 exec flock -o "$CACHE/up.lock" "$0" "$@"
 }
 
 is_healthy() {

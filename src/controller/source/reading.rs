@@ -1,5 +1,6 @@
 //! From a pod to the bytes of its image: the runtime, the namespace, the capture.
 
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -7,8 +8,9 @@ use kube::ResourceExt;
 
 use super::spool::Spooled;
 use crate::api::{NetCheckpoint, Reason};
+use crate::capture;
 use crate::controller::Agent;
-use crate::image::{self, Image, Origin};
+use crate::image::{self, Origin};
 use crate::pod::{self, NamespaceError, PodNetwork, RuntimeError};
 
 /// Longest time for reading the kernel. A namespace with a million objects takes some seconds.
@@ -25,6 +27,8 @@ pub enum ReadingError {
     Late { sandbox: String },
     #[error("reading the network of sandbox {sandbox} broke off: {why}")]
     Broken { sandbox: String, why: String },
+    #[error("the network of sandbox {sandbox} can't be read: {source}")]
+    Capture { sandbox: String, source: capture::Error },
     #[error("the image of sandbox {sandbox} can't be written: {source}")]
     Image { sandbox: String, source: image::Error },
 }
@@ -37,7 +41,7 @@ impl ReadingError {
             Self::Runtime(RuntimeError::NodeNetwork { .. })
             | Self::Namespace(NamespaceError::NodeNetwork { .. }) => Reason::HostNetwork,
             Self::Runtime(_) | Self::Namespace(_) => Reason::SandboxNotFound,
-            Self::Late { .. } | Self::Broken { .. } | Self::Image { .. } => Reason::CaptureFailed,
+            _ => Reason::CaptureFailed,
         }
     }
 
@@ -73,7 +77,8 @@ pub(super) async fn read(
         node: agent.node.clone(),
     };
     let sandbox = network.sandbox.clone();
-    let reading = tokio::task::spawn_blocking(move || image_of(&network, origin));
+    let proc = agent.proc.clone();
+    let reading = tokio::task::spawn_blocking(move || image_of(&network, &proc, origin));
     match tokio::time::timeout(DEADLINE, reading).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(ReadingError::Broken { sandbox, why: panic.to_string() }),
@@ -81,7 +86,13 @@ pub(super) async fn read(
     }
 }
 
-fn image_of(network: &PodNetwork, origin: Origin) -> Result<Spooled, ReadingError> {
-    let namespace = pod::open(network)?;
-    todo!("{} {origin:?}", namespace.id())
+fn image_of(network: &PodNetwork, proc: &Path, origin: Origin) -> Result<Spooled, ReadingError> {
+    let sandbox = || network.sandbox.clone();
+    let namespace = pod::open(network, proc)?;
+    let captured = capture::capture(&namespace, &capture::Options::default())
+        .map_err(|source| ReadingError::Capture { sandbox: sandbox(), source })?;
+    let image = captured.into_image(origin);
+    let bytes =
+        image.to_bytes().map_err(|source| ReadingError::Image { sandbox: sandbox(), source })?;
+    Ok(Spooled { bytes, manifest: image.manifest })
 }

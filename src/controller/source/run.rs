@@ -28,9 +28,12 @@ const AFTER_ERROR: Duration = Duration::from_secs(2);
 
 /// Runs until the agent is to end and the work in hand has.
 ///
-/// `pods` tells of each change of this node's pods.
-pub async fn run(agent: SharedAgent, pods: impl Stream<Item = ()> + Send + 'static) {
-    let not_yet = agent.readiness.wait_for("watches");
+/// `pods` tells of each change of this node's pods; `not_yet` goes once all watches have told.
+pub async fn run(
+    agent: SharedAgent,
+    pods: impl Stream<Item = ()> + Send + 'static,
+    not_yet: NotYet,
+) {
     let api: Api<NetCheckpoint> = Api::all(agent.client.clone());
     let unclaimed =
         Controller::new(api.clone(), watcher::Config::default().fields("status.nodeName="))

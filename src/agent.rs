@@ -1,0 +1,269 @@
+//! `netckpt agent`: one process a node, both roles.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::api::{AGENT_PORT, AGENT_SOCKET};
+use crate::controller::{
+    Agent, End, Ending, SharedAgent, Storages, destination, ending, health, source, watches,
+};
+use crate::http::{self, Metrics, Readiness};
+use crate::pod::Runtime;
+
+/// How long the work in hand may take once the agent is to end. What takes longer is gone on with by
+/// the next agent on the node.
+const GRACE: Duration = Duration::from_secs(50);
+
+/// How the agent is started.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Name of the node, as the API server knows it.
+    #[arg(long, env = "NODE_NAME")]
+    pub node_name: String,
+    /// The agent's namespace, where the Secrets of storages are.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "netckpt-system")]
+    pub namespace: String,
+    /// Unix socket of the container runtime (CRI).
+    #[arg(long, default_value = "/run/containerd/containerd.sock", value_name = "PATH")]
+    pub cri_socket: PathBuf,
+    /// Unix socket that the CNI plugin asks.
+    #[arg(long, default_value = AGENT_SOCKET, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Folder for what outlives the agent and not the node.
+    #[arg(long, default_value = "/run/netckpt", value_name = "PATH")]
+    pub state_dir: PathBuf,
+    /// Address of /healthz, /readyz and /metrics; without a host, every one.
+    #[arg(long, default_value_t = Listen::default(), value_name = "[HOST]:PORT")]
+    pub listen: Listen,
+    /// The node's /proc.
+    #[arg(long, default_value = "/proc", value_name = "PATH")]
+    pub proc: PathBuf,
+}
+
+/// An address to listen on: `HOST:PORT`, or `:PORT` for every address of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self(SocketAddr::from((Ipv6Addr::UNSPECIFIED, AGENT_PORT)))
+    }
+}
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let whole = match text.strip_prefix(':') {
+            Some(port) => format!("[::]:{port}"),
+            None => text.to_owned(),
+        };
+        whole.parse().map(Self).map_err(|_| "write IP:PORT, [IP]:PORT or :PORT".to_owned())
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why the agent could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(
+        "no way to the API server: {0}; inside a pod its service account serves, elsewhere KUBECONFIG"
+    )]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("state folder {path}: {source}", path = path.display())]
+    State { path: PathBuf, source: io::Error },
+    #[error("signals can't be caught: {0}")]
+    Signals(io::Error),
+    #[error("{address} can't be listened on: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the CNI plugin's requests can't be served: {0}")]
+    Gate(#[source] destination::Error),
+    #[error("the agent's part {part} ended unexpectedly: {why}")]
+    Part { part: &'static str, why: String },
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start, or when one of its parts breaks off; what it had in hand is gone on with by
+/// the next agent.
+pub async fn run(options: Options) -> Result<(), AgentError> {
+    let client = kube::Client::try_default().await;
+    let client = client.map_err(|error| AgentError::Client(Box::new(error)))?;
+    tokio::fs::create_dir_all(&options.state_dir)
+        .await
+        .map_err(|source| AgentError::State { path: options.state_dir.clone(), source })?;
+    let (end, ending) = ending();
+    let mut parts = Parts::default();
+    let (pods, changes) = watches::pods(client.clone(), &options.node_name, &ending);
+    let storages = watches::storages(client.clone(), &ending);
+    parts.add("watch of pods", async { Ok(pods.task.await) });
+    parts.add("watch of storages", async { Ok(storages.task.await) });
+    let agent = Arc::new(Agent {
+        node: options.node_name.clone(),
+        namespace: options.namespace.clone(),
+        state_dir: options.state_dir.clone(),
+        runtime: Runtime::new(&options.cri_socket),
+        proc: options.proc.clone(),
+        pods: pods.store,
+        storages: Storages::new(client.clone(), options.namespace.clone(), storages.store),
+        metrics: Metrics::default(),
+        readiness: Readiness::default(),
+        events: Agent::recorder(client.clone(), &options.node_name),
+        ending,
+        client,
+    });
+    start(&mut parts, &agent, changes, &options);
+    tracing::info!(node = options.node_name, "started");
+    wait(parts, end, agent.ending.clone()).await
+}
+
+fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, options: &Options) {
+    let listen = options.listen.0;
+    let served =
+        http::serve(listen, agent.readiness.clone(), agent.metrics.clone(), agent.ending.begun());
+    parts.add("http", async move {
+        served.await.map_err(|source| AgentError::Listen { address: listen, source })
+    });
+    let of = agent.clone();
+    parts.add("storages", async move { Ok(health::run(of).await) });
+    let of = agent.clone();
+    parts.add("source", async move { Ok(source_role(of, changes).await) });
+    let of = agent.clone();
+    parts.add("runtime", async move { Ok(meet_runtime(of).await) });
+    let of = agent.clone();
+    let gate = destination::run(of, options.socket.clone());
+    parts.add("gate", async move { gate.await.map_err(AgentError::Gate) });
+}
+
+/// Starts once the pods are known: without them every checkpoint would look like another node's.
+async fn source_role(agent: SharedAgent, changes: watches::Changes) {
+    let not_yet = agent.readiness.wait_for("watches");
+    let known = tokio::select! {
+        known = agent.pods.wait_until_ready() => known.is_ok(),
+        () = agent.ending.begun() => false,
+    };
+    if known {
+        source::run(agent, changes.stream(), not_yet).await;
+    }
+}
+
+/// The agent is ready once the runtime has answered.
+async fn meet_runtime(agent: SharedAgent) {
+    const PAUSE: Duration = Duration::from_secs(2);
+    let not_yet = agent.readiness.wait_for("container runtime");
+    loop {
+        match agent.runtime.version().await {
+            Ok(runtime) => {
+                tracing::info!(runtime.name, runtime.version, "container runtime");
+                break;
+            }
+            Err(error) => tracing::warn!(%error, "container runtime"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = agent.ending.begun() => return,
+        }
+    }
+    drop(not_yet);
+    agent.ending.begun().await;
+}
+
+/// The tasks of the agent.
+#[derive(Default)]
+struct Parts(JoinSet<(&'static str, Result<(), AgentError>)>);
+
+impl Parts {
+    fn add(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = Result<(), AgentError>> + Send + 'static,
+    ) {
+        self.0.spawn(async move { (name, part.await) });
+    }
+}
+
+/// Waits for a signal or a broken part, and then for the rest within the grace.
+async fn wait(mut parts: Parts, end: End, ending: Ending) -> Result<(), AgentError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+    let mut outcome = Ok(());
+    let grace = tokio::time::sleep(Duration::MAX);
+    tokio::pin!(grace);
+    loop {
+        let stop = tokio::select! {
+            _ = terminate.recv(), if !ending.has_begun() => true,
+            _ = interrupt.recv(), if !ending.has_begun() => true,
+            () = &mut grace => {
+                tracing::warn!("the grace is over; the work in hand is left to the next agent");
+                return outcome;
+            }
+            part = parts.0.join_next() => match part {
+                None => return outcome,
+                Some(part) => {
+                    let broken = broken(part, ending.has_begun());
+                    let is_broken = broken.is_err();
+                    outcome = outcome.and(broken);
+                    is_broken && !ending.has_begun()
+                }
+            },
+        };
+        if stop {
+            tracing::info!("ending; no new work is taken");
+            end.begin();
+            grace.as_mut().reset(tokio::time::Instant::now() + GRACE);
+        }
+    }
+}
+
+/// A part ends without an error only after the agent's end has begun.
+fn broken(
+    part: Result<(&'static str, Result<(), AgentError>), tokio::task::JoinError>,
+    is_ending: bool,
+) -> Result<(), AgentError> {
+    match part {
+        Ok((_, Ok(()))) if is_ending => Ok(()),
+        Ok((part, Ok(()))) => Err(AgentError::Part { part, why: "it ended".to_owned() }),
+        Ok((_, Err(error))) => Err(error),
+        Err(panic) => Err(AgentError::Part { part: "task", why: panic.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_to_listen_on() {
+        assert_eq!(":9310".parse(), Ok(Listen::default()));
+        let local: Listen = "127.0.0.1:80".parse().unwrap();
+        assert_eq!(local.to_string(), "127.0.0.1:80");
+        assert!("nonsense".parse::<Listen>().is_err());
+        assert_eq!(Listen::default().to_string().parse(), Ok(Listen::default()));
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_ends_the_agent() {
+        let (end, ending) = ending();
+        let mut parts = Parts::default();
+        parts.add("short", async { Ok(()) });
+        let until = ending.begun();
+        parts.add("long", async move {
+            until.await;
+            Ok(())
+        });
+        let error = wait(parts, end, ending).await.unwrap_err();
+        assert!(matches!(error, AgentError::Part { part: "short", .. }), "{error}");
+    }
+}

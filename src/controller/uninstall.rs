@@ -1,0 +1,45 @@
+//! Whether an agent that is being stopped comes back: its plugin stays in the node's list for an
+//! update, and goes when the DaemonSet goes. Asked by `netckpt cni-uninstall --if-removed`, which
+//! the chart runs before an agent's container is stopped.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use kube::{Api, Client};
+
+/// Longest wait for the API server's answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// It isn't known whether the DaemonSet is being removed. Nothing may be taken away then.
+#[derive(Debug, thiserror::Error)]
+pub enum UninstallError {
+    #[error("DaemonSet {name}: the API server did not answer within {DEADLINE:?}")]
+    Late { name: String },
+    #[error("DaemonSet {name}: {source}")]
+    Api { name: String, source: Box<kube::Error> },
+    #[error("{0:?} names no DaemonSet: give NAMESPACE/NAME")]
+    Name(String),
+}
+
+/// Whether the DaemonSet `namespace/name` is gone or being deleted.
+///
+/// An API server that knows the caller no more, or allows it nothing any more, counts as gone too:
+/// uninstalling deletes the service account and its bindings together with the DaemonSet.
+///
+/// # Errors
+/// [`UninstallError`], when it can't be told.
+pub async fn is_removed(client: Client, daemonset: &str) -> Result<bool, UninstallError> {
+    let (namespace, name) = daemonset
+        .split_once('/')
+        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
+        .ok_or_else(|| UninstallError::Name(daemonset.to_owned()))?;
+    let api: Api<DaemonSet> = Api::namespaced(client, namespace);
+    match tokio::time::timeout(DEADLINE, api.get(name)).await {
+        Err(_) => Err(UninstallError::Late { name: daemonset.to_owned() }),
+        Ok(Ok(found)) => Ok(found.metadata.deletion_timestamp.is_some()),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403 | 404) => Ok(true),
+        Ok(Err(source)) => {
+            Err(UninstallError::Api { name: daemonset.to_owned(), source: Box::new(source) })
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Doing a plan: steps that follow each other on one side and protocol go out together.
+
+use std::fmt;
+use std::io::Write;
+
+use crate::netlink::{Protocol, Refusal};
+use crate::plan::{Action, Plan, Side, Step};
+
+use super::hands::{Failure, Hands};
+
+/// A step that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub step: Step,
+    pub refusal: Refusal,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.step, self.refusal)
+    }
+}
+
+/// Does all steps; answers those that were refused. What depends on a refused step is refused as
+/// well, and the plan that follows tells what is still wrong.
+pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
+    let mut refused = Vec::new();
+    let mut rest = &plan.steps[..];
+    while let Some(first) = rest.first() {
+        let along = rest.iter().take_while(|step| way(step) == way(first)).count();
+        let (run, after) = rest.split_at(along);
+        match way(first) {
+            Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
+            Way::Files => write(run, &mut refused),
+        }
+        rest = after;
+    }
+    Ok(refused)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Netlink(Side, Protocol),
+    Files,
+}
+
+fn way(step: &Step) -> Way {
+    match step.action {
+        Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
+        Action::Write { .. } => Way::Files,
+    }
+}
+
+fn send(
+    hands: &mut Hands,
+    side: Side,
+    protocol: Protocol,
+    run: &[Step],
+    refused: &mut Vec<Refused>,
+) -> Result<(), Failure> {
+    let failed = |source| Failure::Netlink { what: "sending", source };
+    let socket = match (side, &mut hands.host) {
+        (Side::Inside, _) => hands.reader.socket(protocol).map_err(failed)?,
+        (Side::Host, Some(host)) => host,
+        // A plan without a host has no steps there.
+        (Side::Host, None) => return Ok(()),
+    };
+    let messages = run.iter().filter_map(|step| match &step.action {
+        Action::Send { message, .. } => Some(message.as_slice()),
+        Action::Write { .. } => None,
+    });
+    for (place, refusal) in socket.batch(messages).map_err(failed)? {
+        if let Some(step) = run.get(place).filter(|step| !step.tolerated.contains(&refusal.errno)) {
+            refused.push(Refused { step: step.clone(), refusal });
+        }
+    }
+    Ok(())
+}
+
+/// Some files bound each other (a port range and the first unprivileged port), so that a refused one
+/// is tried once more after the others.
+fn write(run: &[Step], refused: &mut Vec<Refused>) {
+    let again: Vec<&Step> = run.iter().filter(|step| write_one(step).is_err()).collect();
+    for step in again {
+        if let Err(refusal) = write_one(step) {
+            refused.push(Refused { step: step.clone(), refusal });
+        }
+    }
+}
+
+fn write_one(step: &Step) -> Result<(), Refusal> {
+    let Action::Write { path, value } = &step.action else { return Ok(()) };
+    let open = std::fs::OpenOptions::new().write(true).open(format!("/proc/sys/net/{path}"));
+    open.and_then(|mut file| file.write_all(value)).map_err(|error| Refusal {
+        errno: error.raw_os_error().unwrap_or(libc::EIO),
+        message: None,
+        offset: None,
+    })
+}

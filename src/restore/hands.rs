@@ -1,0 +1,170 @@
+//! The way to the kernel of one restore: sockets inside the namespace and on the host, and procfs.
+//!
+//! It belongs to a thread inside the namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::image::Snapshot;
+use crate::netlink::{self, Builder, Protocol, Socket, messages};
+use crate::netns::Namespace;
+use crate::plan::{Host, HostEnd, Objects, host_ends};
+use crate::state::table::Source;
+use crate::state::{self, ReadError, Reader, classes};
+
+use super::Error;
+
+const RTM_GETLINK: u16 = 18;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
+const IFLA_EXT_MASK: u16 = 29;
+const IFLA_LINK_NETNSID: u16 = 37;
+/// `RTEXT_FILTER_SKIP_STATS`.
+const SKIP_STATS: u32 = 8;
+/// Bytes of `struct ifinfomsg`.
+const IFINFO: usize = 16;
+/// Times that a class is read again when something changes meanwhile. Nobody else should be at work.
+const TRIES: u32 = 8;
+
+/// What stopped the reading or the doing, before the kernel could say yes or no.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{what}: {source}")]
+    Netlink { what: &'static str, source: netlink::Error },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{class}: it was changed by others {TRIES} times while it was read")]
+    Restless { class: &'static str },
+}
+
+#[derive(Debug)]
+pub struct Hands {
+    pub reader: Reader,
+    /// A socket of the host's namespace.
+    pub host: Option<Socket>,
+}
+
+impl Hands {
+    /// Opens the sockets. The calling thread is inside the namespace.
+    pub fn open(host: Option<&Namespace>) -> Result<Self, Error> {
+        let opened = |source| Failure::Netlink { what: "host namespace", source };
+        let host = match host {
+            Some(host) => Some(host.run(|| Socket::open(Protocol::Route))?.map_err(opened)?),
+            None => None,
+        };
+        Ok(Self { reader: Reader::new(), host })
+    }
+
+    /// Reads the namespace, and the outer ends of its veth pairs.
+    pub fn read(&mut self) -> Result<Snapshot, Error> {
+        let mut snapshot = Snapshot::default();
+        // Sysctls first: they take longest, and what the kernel does from delayed work after a
+        // change is then done when addresses and routes are read.
+        let mut order = state::CLASSES;
+        order.sort_by_key(|class| !matches!(class.source, Source::Sysctl));
+        for class in order {
+            let section = self.read_class(class)?;
+            snapshot.sections.insert(class.name.to_owned(), Bytes::from(section));
+        }
+        let outer = self.outer_ends(&snapshot)?;
+        snapshot.sections.insert("host/links".to_owned(), Bytes::from(outer));
+        Ok(snapshot)
+    }
+
+    /// Reads the namespace as objects.
+    pub fn look(&mut self) -> Result<Objects, Error> {
+        Ok(Objects::read(&self.read()?, 0)?)
+    }
+
+    fn read_class(&mut self, class: &'static state::table::Class) -> Result<Vec<u8>, Failure> {
+        for _ in 0..TRIES {
+            let section = super::read::read(class, &mut self.reader)?;
+            if !self.reader.take_interrupted() {
+                return Ok(section);
+            }
+        }
+        Err(Failure::Restless { class: class.name })
+    }
+
+    /// The host's links that are the other ends of veths of the namespace.
+    fn outer_ends(&mut self, inside: &Snapshot) -> Result<Vec<u8>, Failure> {
+        let Some(host) = &mut self.host else { return Ok(Vec::new()) };
+        let mut section = Vec::new();
+        let links = inside.sections.get(classes::LINKS.name).map(|links| &links[..]);
+        for message in messages(links.unwrap_or_default()).map_while(Result::ok) {
+            let of = |id| {
+                let found = message.attributes(IFINFO).map_while(Result::ok).find(|a| a.id == id);
+                found.and_then(|found| found.payload.first_chunk().map(|n| u32::from_ne_bytes(*n)))
+            };
+            let (Some(outer), Some(_)) = (of(IFLA_LINK), of(IFLA_LINK_NETNSID)) else { continue };
+            let index = message.body.get(4..8).unwrap_or_default();
+            if let Some(link) = by_index(host, outer)?.filter(|link| stands_on(link, index)) {
+                section.extend_from_slice(&link);
+            }
+        }
+        Ok(section)
+    }
+
+    /// What a plan must know of the host: the ends that the node's own setup had made, and which of
+    /// the captured names and indexes are taken.
+    pub fn host_terms(
+        &mut self,
+        descriptor: std::os::fd::RawFd,
+        first: &Objects,
+        goal: &Objects,
+    ) -> Result<Host, Error> {
+        let own = host_ends(first);
+        let wanted = host_ends(goal);
+        let mut terms = Host { descriptor, own, ..Host::default() };
+        let Some(host) = &mut self.host else { return Ok(terms) };
+        let ends: BTreeMap<&String, &HostEnd> =
+            wanted.iter().filter(|(name, _)| !terms.own.contains_key(*name)).collect();
+        let (mut names, mut indexes) = (BTreeSet::new(), BTreeSet::new());
+        for end in ends.values() {
+            let (_, index) = end.identity();
+            if index != 0 && by_index(host, index)?.is_some() {
+                indexes.insert(index);
+            }
+            for name in end.names() {
+                if !by_name(host, &name)? {
+                    break;
+                }
+                names.insert(name);
+            }
+        }
+        (terms.names, terms.indexes) = (names, indexes);
+        Ok(terms)
+    }
+}
+
+/// Whether a link message of the host names this link (four bytes) as the one that it stands on.
+fn stands_on(link: &[u8], index: &[u8]) -> bool {
+    let Some(Ok(message)) = messages(link).next() else { return false };
+    let parent = message.attributes(IFINFO).map_while(Result::ok).find(|a| a.id == IFLA_LINK);
+    parent.is_some_and(|parent| parent.payload == index)
+}
+
+fn by_index(host: &mut Socket, index: u32) -> Result<Option<Vec<u8>>, Failure> {
+    let mut header = [0; IFINFO];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    ask(host, &header, None)
+}
+
+fn by_name(host: &mut Socket, name: &str) -> Result<bool, Failure> {
+    Ok(ask(host, &[0; IFINFO], Some(name))?.is_some())
+}
+
+fn ask(host: &mut Socket, header: &[u8], name: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
+    let mut builder = Builder::new(RTM_GETLINK, 0, header);
+    builder.put_u32(IFLA_EXT_MASK, SKIP_STATS);
+    if let Some(name) = name {
+        builder.put_text(IFLA_IFNAME, name);
+    }
+    let body = builder.finish().split_off(16);
+    match host.get(RTM_GETLINK, &body) {
+        Ok(link) => Ok(Some(link).filter(|link| !link.is_empty())),
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
+        Err(source) => Err(Failure::Netlink { what: "host links", source }),
+    }
+}

@@ -1,0 +1,122 @@
+//! From an image to a namespace that is as the image says.
+//!
+//! A restore *converges*: it reads how the namespace is, plans the way from there ([`crate::plan`]),
+//! does the steps, and reads again, until nothing differs. So a namespace that is bare and one that
+//! CNI has prepared are the same case, a second run does nothing, and a run after a crash ends what
+//! the first began. The first reading is also the way back: where the image can't be reached, the
+//! namespace is made to converge to that.
+//!
+//! Nothing is sent before the whole image is checked by the tables, whoever made it.
+//!
+//! All of this blocks, for milliseconds: on an async runtime call it from a blocking task.
+
+mod apply;
+mod check;
+mod converge;
+mod error;
+mod hands;
+mod read;
+mod report;
+
+pub use apply::Refused;
+pub use error::{Error, Undone};
+pub use hands::Failure;
+pub use report::{Report, Timings};
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::image::{Image, Snapshot};
+use crate::netns::Namespace;
+use crate::plan::{self, Finding, Objects, Plan};
+
+use converge::Goal;
+use hands::Hands;
+
+/// How a restore is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Only plan: [`Report::plans`] tells what would be done, and nothing is.
+    pub dry_run: bool,
+    /// Objects and sections that this version can't restore are left out (and told in
+    /// [`Report::left`]), and the rest is restored. Else such an image is refused.
+    pub leave_unknown: bool,
+}
+
+/// Makes `target` what the image says. Outer ends of veth pairs live in `host`; without it an image
+/// that needs one made is refused.
+///
+/// # Errors
+/// [`Error`]. Where anything had been changed, it tells whether the namespace is again as it was.
+pub fn restore(
+    target: &Namespace,
+    host: Option<&Namespace>,
+    image: &Image,
+    options: &Options,
+) -> Result<Report, Error> {
+    let start = Instant::now();
+    let allowed = check::allowed(image, options.leave_unknown)?;
+    let goal = Goal {
+        objects: Objects::read(&allowed.snapshot, age(image))?,
+        host: host.map(Namespace::as_raw_fd),
+    };
+    let checked = start.elapsed();
+    let mut report = target.run(|| {
+        let mut hands = Hands::open(host)?;
+        if options.dry_run {
+            return converge::look(&mut hands, &goal);
+        }
+        converge::converge(&mut hands, &goal)
+    })??;
+    report.left = allowed.left;
+    report.timings.check = checked;
+    report.timings.total = start.elapsed();
+    Ok(report)
+}
+
+/// Compares `target` with the image, object by object, and changes nothing.
+///
+/// # Errors
+/// [`Error`] where either can't be read.
+pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> {
+    let allowed = check::allowed(image, true)?;
+    let shall = Objects::read(&allowed.snapshot, age(image))?;
+    let is = target.run(|| Hands::open(None)?.look())??;
+    Ok(plan::differences(&is, &shall))
+}
+
+/// Compares two images, object by object: how `is` differs from `shall`.
+///
+/// # Errors
+/// [`Error`] where either is not what an image may be.
+pub fn compare(is: &Image, shall: &Image) -> Result<Vec<Finding>, Error> {
+    let read = |image: &Image| -> Result<Objects, Error> {
+        Ok(Objects::read(&check::allowed(image, true)?.snapshot, 0)?)
+    };
+    Ok(plan::differences(&read(is)?, &read(shall)?))
+}
+
+/// Reads a namespace once, and the outer ends of its veth pairs that live in `host`. This is what a
+/// restore starts from; it has no evidence of being one instant, as a capture has.
+///
+/// # Errors
+/// [`Error`] where it can't be read.
+pub fn read(target: &Namespace, host: Option<&Namespace>) -> Result<Snapshot, Error> {
+    target.run(|| Hands::open(host)?.read())?
+}
+
+/// The plan of a restore, for a look at it.
+///
+/// # Errors
+/// As [`restore`].
+pub fn plan(target: &Namespace, host: Option<&Namespace>, image: &Image) -> Result<Plan, Error> {
+    let options = Options { dry_run: true, ..Options::default() };
+    Ok(restore(target, host, image, &options)?.plans.pop().unwrap_or_default())
+}
+
+/// Seconds since the image was captured.
+fn age(image: &Image) -> u32 {
+    let seconds = Timestamp::now().as_second() - image.manifest.created.as_second();
+    u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
+}

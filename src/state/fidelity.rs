@@ -1,0 +1,189 @@
+//! `docs/fidelity.md`, from the tables: what becomes of each attribute of each class.
+
+use std::fmt::Write;
+
+use super::classes::{CLASSES, LINKS, links, sysctls};
+use super::decode::DEPTH;
+use super::table::{Attr, Class, Fate, Field, NEXTHOP, Shape, Source};
+
+const HEAD: &str = "\
+<!-- Generated from the tables in src/state/classes. To renew: NETCKPT_UPDATE=1 cargo test --test generated -->
+
+# What comes back
+
+For each class of objects, what becomes of everything that the kernel tells of it. What no table
+names is never sent to a kernel; a capture that meets it lists it by name under `notCarried`.
+
+| word | meaning |
+|---|---|
+| kept | sent as captured, and compared |
+| mended | sent in a form that has been made right for the place and time, and compared as told |
+| derived | not sent: the kernel makes it from the rest; compared all the same |
+| link | the index of a link of the image: sent and compared; an image that names a link it does not have is refused |
+| outside | names something in another namespace: never sent; compared is only that it is there |
+| left out | statistics, ages, and what only a dump tells: neither sent nor compared |
+| named | not carried, and told by name; the object comes back without it |
+| refused | an object that has it is not carried, and told by name |
+
+";
+
+/// The whole page, in Markdown.
+#[must_use]
+pub fn page() -> String {
+    let mut out = HEAD.to_owned();
+    out.push_str("| class | shown by |\n|---|---|\n");
+    for class in CLASSES {
+        let shown = class.shown_by;
+        out.push_str(&format!("| [{0}](#{0}) | {shown} |\n", class.name));
+    }
+    for class in CLASSES {
+        section(class, &mut out);
+    }
+    out
+}
+
+fn section(class: &Class, out: &mut String) {
+    out.push_str(&format!("\n## {}\n\n", class.name));
+    if !class.key.is_empty() {
+        out.push_str(&format!(
+            "One object is told from another by `{}`.\n\n",
+            class.key.join("`, `")
+        ));
+    }
+    if let Source::Sysctl = class.source {
+        out.push_str(
+            "Every file below `/proc/sys/net` that can be written in the namespace is kept, except:\n\n\
+             | file | carried |\n|---|---|\n",
+        );
+        for (pattern, why) in sysctls::LEFT_OUT {
+            out.push_str(&format!("| `{pattern}` | {why} |\n"));
+        }
+        return;
+    }
+    if class.name == LINKS.name {
+        out.push_str(&format!(
+            "Links of these kinds come back: lo, {}. Links of other kinds are printed and compared by \
+             tables of their own, but not carried yet: a capture tells each by name.\n\n",
+            links::CARRIED.join(", ")
+        ));
+    }
+    out.push_str("| field or attribute | what becomes of it |\n|---|---|\n");
+    let mut page = Page { out, depth: 0 };
+    page.fields("", class.header);
+    page.attributes("", class.attributes);
+}
+
+struct Page<'a> {
+    out: &'a mut String,
+    depth: usize,
+}
+
+impl Page<'_> {
+    fn row(&mut self, path: &str, fate: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.out, "| `{path}` | {fate} |");
+    }
+
+    fn fields(&mut self, within: &str, fields: &[Field]) {
+        for field in fields {
+            self.row(&join(within, field.name), &words(field.fate, &field.shape));
+        }
+    }
+
+    fn attributes(&mut self, within: &str, table: &[Attr]) {
+        for attr in table {
+            let path = join(within, attr.name);
+            let fate = words(attr.fate, &attr.shape);
+            let inner = matches!(attr.fate, Fate::Keep | Fate::Synthesise | Fate::Unless(..));
+            if inner && is_compound(&attr.shape) {
+                if !matches!(attr.fate, Fate::Keep) {
+                    self.row(&path, &fate);
+                }
+                self.inner(&path, &attr.shape);
+            } else {
+                self.row(&path, &fate);
+            }
+        }
+    }
+
+    fn inner(&mut self, path: &str, shape: &Shape) {
+        if self.depth > DEPTH {
+            return;
+        }
+        self.depth += 1;
+        match *shape {
+            Shape::Nest(table) | Shape::Families(table) => self.attributes(path, table),
+            Shape::Repeat(table) => self.attributes(&format!("{path}[]"), table),
+            Shape::By(sibling, layouts) => {
+                let of_links = matches!(sibling, "kind" | "slave_kind");
+                let told = |name: &&str| !of_links || links::CARRIED.contains(name);
+                for (name, layout) in layouts.iter().filter(|(name, _)| told(name)) {
+                    self.inner(&format!("{path}({name})"), layout);
+                }
+            }
+            Shape::Struct(fields) => self.fields(path, fields),
+            Shape::Array(_, fields) => self.fields(&format!("{path}[]"), fields),
+            Shape::Nexthops(table) => {
+                let path = format!("{path}[]");
+                self.fields(&path, NEXTHOP);
+                self.attributes(&path, table);
+            }
+            _ => self.row(path, "kept"),
+        }
+        self.depth -= 1;
+    }
+}
+
+fn join(within: &str, name: &str) -> String {
+    if within.is_empty() { name.to_owned() } else { format!("{within}.{name}") }
+}
+
+fn is_compound(shape: &Shape) -> bool {
+    matches!(
+        shape,
+        Shape::Nest(_)
+            | Shape::Families(_)
+            | Shape::Repeat(_)
+            | Shape::By(..)
+            | Shape::Struct(_)
+            | Shape::Array(..)
+            | Shape::Nexthops(_)
+    )
+}
+
+fn words(fate: Fate, shape: &Shape) -> String {
+    match fate {
+        Fate::Keep => match kept_bits(shape) {
+            Some(bits) => format!("kept: {bits}"),
+            None => "kept".to_owned(),
+        },
+        Fate::Derived => "derived".to_owned(),
+        Fate::Strip => "left out".to_owned(),
+        Fate::Zero => "mended: sent as 0".to_owned(),
+        Fate::Set => "kept, unless it is 0".to_owned(),
+        Fate::Fill(value) => format!("mended: sent as {value:#x}"),
+        Fate::Send => "sent, not compared".to_owned(),
+        Fate::Map(_) => "mended: sent and compared without what ages".to_owned(),
+        Fate::Lifetime(_) => "mended: less the time in transit".to_owned(),
+        Fate::Ifindex => "link".to_owned(),
+        Fate::Unless(_, (alone, together)) => {
+            format!("{}, or by what is beside it {}", words(*alone, shape), words(*together, shape))
+        }
+        Fate::Outside => "outside".to_owned(),
+        Fate::Synthesise => "mended: set by a step of its own".to_owned(),
+        Fate::Leave => "named".to_owned(),
+        Fate::Refuse => "refused".to_owned(),
+    }
+}
+
+/// Names of the bits that are kept, where not all are.
+fn kept_bits(shape: &Shape) -> Option<String> {
+    match *shape {
+        Shape::Fixed(_, inner) => kept_bits(inner),
+        Shape::BitsOf(names, kept) => {
+            let kept = names.iter().filter(|(mask, _)| mask & kept != 0).map(|(_, name)| *name);
+            Some(kept.collect::<Vec<_>>().join(", "))
+        }
+        _ => None,
+    }
+}
