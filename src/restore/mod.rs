@@ -92,7 +92,8 @@ pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> 
 /// [`Error`] where either is not what an image may be.
 pub fn compare(is: &Image, shall: &Image) -> Result<Vec<Finding>, Error> {
     let (is, shall) = (check::allowed(is, true)?, check::allowed(shall, true)?);
-    Ok(plan::differences(&is.snapshot, &shall.snapshot, 0)?)
+    let read = |side: &check::Allowed| Objects::read(&side.snapshot, 0);
+    Ok(plan::differences(&read(&is)?, &read(&shall)?))
 }
 
 /// Reads a namespace once, and the outer ends of its veth pairs that live in `host`. This is what a
