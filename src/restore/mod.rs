@@ -91,9 +91,10 @@ pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> 
 /// # Errors
 /// [`Error`] where either is not what an image may be.
 pub fn compare(is: &Image, shall: &Image) -> Result<Vec<Finding>, Error> {
-    let (is, shall) = (check::allowed(is, true)?, check::allowed(shall, true)?);
-    let read = |side: &check::Allowed| Objects::read(&side.snapshot, 0);
-    Ok(plan::differences(&read(&is)?, &read(&shall)?))
+    let read = |image: &Image| -> Result<Objects, Error> {
+        Ok(Objects::read(&check::allowed(image, true)?.snapshot, 0)?)
+    };
+    Ok(plan::differences(&read(is)?, &read(shall)?))
 }
 
 /// Reads a namespace once, and the outer ends of its veth pairs that live in `host`. This is what a
