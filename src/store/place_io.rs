@@ -113,7 +113,10 @@ mod tests {
         for content in ["first", "", "second"] {
             let content = Bytes::from_static(content.as_bytes());
             let stored = place.write(content.clone()).await.unwrap();
-            assert_eq!((stored.digest, stored.size), (image::digest(&content), content.len() as u64));
+            assert_eq!(
+                (stored.digest, stored.size),
+                (image::digest(&content), content.len() as u64)
+            );
             assert_eq!(place.read(content.len() as u64).await.unwrap(), content);
         }
         let error = place.read(5).await.unwrap_err();
