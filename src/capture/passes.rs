@@ -11,6 +11,7 @@ use super::sysctls::{Sysctls, Unreadable};
 use super::watch::{Stale, Watch};
 use super::{Error, Options};
 use crate::image::Evidence;
+use crate::state::classes::LINKS;
 use crate::state::table::{Class, Source};
 use crate::state::{ReadError, Reader};
 
@@ -36,6 +37,7 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
         },
         sysctls: None,
         stale: Stale::new(),
+        links_again: false,
     };
     passes.settle(options, start)?;
     let mut reading = passes.reading;
@@ -55,6 +57,8 @@ struct Passes<'a> {
     sysctls: Option<Files>,
     /// What is to be read again.
     stale: Stale,
+    /// Links were read again: there may be files of devices that were not there before.
+    links_again: bool,
 }
 
 /// The class of sysctls, by its place.
@@ -70,21 +74,19 @@ impl Passes<'_> {
             return Ok(());
         }
         loop {
-            let mut quiet = true;
             while !self.stale.is_empty() {
                 let waited = start.elapsed();
                 if waited > options.patience {
                     let classes = self.stale.iter().map(|place| self.classes[*place].name);
                     return Err(Error::KeepsChanging { classes: classes.collect(), waited });
                 }
-                quiet = false;
                 let again = std::mem::take(&mut self.stale);
                 self.pass(&again)?;
                 for place in again {
                     self.count_again(place);
                 }
             }
-            if self.unannounced_are_the_same(quiet)? {
+            if self.unannounced_are_the_same()? {
                 return Ok(());
             }
             self.watch.told(&mut self.stale)?;
@@ -108,8 +110,8 @@ impl Passes<'_> {
                 self.sysctls = Some(Files { place, found });
             }
             Source::Read(read) => {
-                self.reading.sections[place] =
-                    read(self.reader).map_err(|source| Error::Read { class: class.name, source })?;
+                self.reading.sections[place] = read(self.reader)
+                    .map_err(|source| Error::Read { class: class.name, source })?;
             }
             Source::Netlink { protocol, dumps, .. } => {
                 let section = &mut self.reading.sections[place];
@@ -133,13 +135,13 @@ impl Passes<'_> {
         Ok(())
     }
 
-    /// Reads once more what no notification covers. `quiet` says that no class was read again since
-    /// it was last read, so that there is no new device whose files would not be known.
-    fn unannounced_are_the_same(&mut self, quiet: bool) -> Result<bool, Error> {
+    /// Reads once more what no notification covers.
+    fn unannounced_are_the_same(&mut self) -> Result<bool, Error> {
         let mut same = true;
+        let listed = std::mem::take(&mut self.links_again);
         if let Some(Files { place, found }) = &mut self.sysctls {
             let place = *place;
-            if !found.read_again(!quiet).map_err(sysctls_failed)? {
+            if !found.read_again(listed).map_err(sysctls_failed)? {
                 same = false;
                 self.count_again(place);
             }
@@ -159,6 +161,7 @@ impl Passes<'_> {
 
     fn count_again(&mut self, place: usize) {
         let name = self.classes[place].name;
+        self.links_again |= name == LINKS.name;
         match self.reading.evidence.read_again.get_mut(name) {
             Some(times) => *times += 1,
             None => {
@@ -170,10 +173,7 @@ impl Passes<'_> {
 
 /// The kernel is built without this protocol or address family: there is nothing of the class.
 fn is_absent(error: &crate::netlink::Error) -> bool {
-    matches!(
-        error.errno(),
-        Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT)
-    )
+    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
 }
 
 fn sysctls_failed(source: std::io::Error) -> Error {

@@ -35,7 +35,7 @@ pub(super) fn sift(
     }
     for (class, mut section) in all.iter().zip(reading.sections) {
         let count = match class.source {
-            Source::Sysctl => entries(&section),
+            Source::Sysctl => keep_what_is_carried(&mut section),
             Source::Netlink { .. } | Source::Read(_) => {
                 let count = keep_what_belongs(class, &mut section)?;
                 not_carried.extend(unknown(class, &section, &names));
@@ -71,10 +71,21 @@ fn keep_what_belongs(class: &Class, section: &mut Vec<u8>) -> Result<u64, Error>
     Ok(count)
 }
 
-/// Entries of a section of sysctls.
-fn entries(section: &[u8]) -> u64 {
-    let ends = section.iter().filter(|byte| **byte == 0).count();
-    u64::try_from(ends / 2).unwrap_or(u64::MAX)
+/// The same for `path NUL value NUL`.
+fn keep_what_is_carried(section: &mut Vec<u8>) -> u64 {
+    let mut count = 0;
+    let mut kept = Vec::with_capacity(section.len());
+    let mut parts = section.split_inclusive(|byte| *byte == 0);
+    while let (Some(path), Some(value)) = (parts.next(), parts.next()) {
+        let name = path.strip_suffix(&[0]).unwrap_or(path);
+        if std::str::from_utf8(name).is_ok_and(classes::sysctls::carried) {
+            kept.extend_from_slice(path);
+            kept.extend_from_slice(value);
+            count += 1;
+        }
+    }
+    *section = kept;
+    count
 }
 
 /// What the class's table does not know of these messages, or says that it can't be carried.

@@ -102,9 +102,7 @@ impl Sysctls {
             }
             path.extend_from_slice(entry.name.to_bytes());
             if !entry.is_folder {
-                if std::str::from_utf8(path).is_ok_and(sysctls::carried) {
-                    self.file(at, entry.name, path);
-                }
+                self.file(at, entry.name, path);
             } else if depth > 0 && !left_out(path) {
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 if let Ok(folder) = nix::fcntl::openat(at, entry.name, flags, Mode::empty()) {
@@ -128,8 +126,6 @@ impl Sysctls {
         let start = self.bytes.len();
         match read(&file, &mut self.bytes) {
             Ok(long) => {
-                let length = trim(&self.bytes[start..]).len();
-                self.bytes.truncate(start + length);
                 let place = start..self.bytes.len();
                 self.bytes.push(0);
                 if long || self.open.len() == KEPT_OPEN {
@@ -156,7 +152,8 @@ impl Sysctls {
 
 /// Whether nothing in a folder is carried: it is then not even listed.
 fn left_out(folder: &[u8]) -> bool {
-    let all_below = |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
+    let all_below =
+        |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
     sysctls::LEFT_OUT.iter().any(|(pattern, _)| all_below(&pattern))
 }
 
@@ -183,20 +180,20 @@ fn open(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
 /// Appends what a file says; answers whether that was long.
 fn read(file: &File, into: &mut Vec<u8>) -> Result<bool, Errno> {
     let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-    let start = into.len();
-    for (size, long) in [(SHORT, false), (LONG, true)] {
-        into.resize(start + size, 0);
-        // A file of sysctl answers all in one read from its start.
-        let read = file.read_at(&mut into[start..], 0).map_err(|error| {
-            into.truncate(start);
-            errno(error)
-        })?;
-        into.truncate(start + read);
-        if read < size {
-            return Ok(long);
-        }
+    // A file of sysctl answers all in one read from its start.
+    let mut short = [0; SHORT];
+    let length = file.read_at(&mut short, 0).map_err(errno)?;
+    if length < SHORT {
+        into.extend_from_slice(trim(&short[..length]));
+        return Ok(false);
     }
-    Err(Errno::EFBIG)
+    let mut long = vec![0; LONG];
+    let length = file.read_at(&mut long, 0).map_err(errno)?;
+    if length == LONG {
+        return Err(Errno::EFBIG);
+    }
+    into.extend_from_slice(trim(&long[..length]));
+    Ok(true)
 }
 
 /// Without the newline that every value ends with.
