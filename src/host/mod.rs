@@ -17,6 +17,7 @@
 
 mod inside;
 mod kernel;
+mod need;
 mod neighbours;
 mod record;
 mod settings;
@@ -24,5 +25,6 @@ mod ways;
 
 pub use inside::{Gateway, Inside, Neighbour, ReadError};
 pub use kernel::Error as KernelError;
+pub use need::InUse;
 pub use record::{Pod, Record};
 pub use ways::{Attached, Error, Way, Ways};
