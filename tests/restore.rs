@@ -38,6 +38,10 @@ fn restored(pair: &Pair, image: &Image) -> Report {
     let found = restore::verify(&pair.pod.open(), image).unwrap();
     let found: Vec<_> = found.iter().filter(|f| f.matters()).map(ToString::to_string).collect();
     assert!(found.is_empty(), "verify: {found:#?}");
+    println!("{} rounds, {} steps, {:?}", report.rounds, report.steps, report.timings);
+    for step in report.plans.iter().skip(1).flat_map(|plan| &plan.steps) {
+        println!("again: {step}");
+    }
     report
 }
 
@@ -56,7 +60,15 @@ fn told(ns: &Ns) -> Vec<String> {
         &["ip", "-j", "-d", "nexthop"],
         &["ip", "-j", "ntable"],
     ] {
-        let Value::Array(items) = ns.json(command) else { panic!("{command:?}") };
+        let Value::Array(mut items) = ns.json(command) else { panic!("{command:?}") };
+        // Hashed by chance, and by which end of a pair came first.
+        if matches!(command[2], "ntable" | "neigh") {
+            items.sort_by_key(ToString::to_string);
+        }
+        // What a node and its pod learn of each other's link-local addresses.
+        items.retain(|item| {
+            command[2] != "neigh" || !item["dst"].as_str().unwrap().starts_with("fe80::")
+        });
         for mut item in items {
             strip(&mut item);
             lines.push(format!("{}: {item}", command.join(" ")));
@@ -113,6 +125,11 @@ fn assert_told_same(left: &Ns, right: &Ns) {
     assert!(differing.is_empty(), "the tools see a difference:\n{}", differing.join("\n"));
     let moved = left.iter().zip(&right).find(|(left, right)| left != right);
     assert!(moved.is_none(), "the order differs: {moved:#?}");
+}
+
+/// The steps of all rounds, in words.
+fn steps(report: &Report) -> Vec<String> {
+    report.plans.iter().flat_map(|plan| &plan.steps).map(ToString::to_string).collect()
 }
 
 /// A pod with something of every class of the first issue.
@@ -189,10 +206,136 @@ fn a_bare_namespace_becomes_the_captured_one() {
     let source = rich("bare");
     let image = captured(&source);
     let target = Pair::bare("bare-to");
-    let report = restored(&target, &image);
-    println!("{} rounds, {} steps, {:?}", report.rounds, report.steps, report.timings);
+    restored(&target, &image);
     assert_told_same(&source.pod, &target.pod);
     // On the host the outer end has its name again, and is up.
     let outer = target.node.json(&["ip", "-j", "link", "show", "veth-out"]);
     assert_eq!(outer[0]["operstate"], "UP");
+}
+
+/// As the bridge plugin leaves a sandbox: the pod's `eth0` on the node's bridge, an address of its
+/// own, a default route.
+fn prepared(label: &str, index: u32) -> Pair {
+    let pair = Pair::bare(label);
+    let pod = pair.pod.name();
+    pair.node.ip(&format!(
+        "link set lo up
+         link add cni0 address 02:00:00:00:00:01 type bridge
+         link set cni0 up
+         addr add 10.5.0.1/24 dev cni0
+         link add eth0 index {index} netns {pod} type veth peer name vethabc
+         link set vethabc master cni0
+         link set vethabc up"
+    ));
+    pair.pod.ip("link set lo up
+         link set eth0 up
+         addr add 10.5.0.99/24 dev eth0
+         route add default via 10.5.0.1");
+    pair
+}
+
+#[test]
+fn a_prepared_namespace_becomes_the_captured_one() {
+    let source = rich("cni");
+    let image = captured(&source);
+    let target = prepared("cni-to", 2);
+    restored(&target, &image);
+    assert_told_same(&source.pod, &target.pod);
+    // The outer end is still what CNI knows: by name, on its bridge, up.
+    let outer = target.node.json(&["ip", "-j", "link", "show", "vethabc"]);
+    assert_eq!((&outer[0]["master"], &outer[0]["operstate"]), (&"cni0".into(), &"UP".into()));
+    target.node.run(&["ping", "-c", "1", "-W", "2", "10.5.0.2"]);
+}
+
+#[test]
+fn a_link_with_the_right_index_stays() {
+    let source = rich("mend");
+    let image = captured(&source);
+    let target = prepared("mend-to", 7);
+    let report = restored(&target, &image);
+    let steps = steps(&report);
+    assert!(!steps.iter().any(|step| step.contains("remove eth0")), "{steps:#?}");
+    assert_told_same(&source.pod, &target.pod);
+}
+
+#[test]
+fn a_second_restore_does_nothing() {
+    let source = rich("twice");
+    let image = captured(&source);
+    for target in [Pair::bare("twice-bare"), prepared("twice-cni", 2)] {
+        restored(&target, &image);
+        let report = restored(&target, &image);
+        assert_eq!(steps(&report), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let source = rich("dry");
+    let image = captured(&source);
+    let target = prepared("dry-to", 2);
+    let before = told(&target.pod);
+    let plan = restore::plan(&target.pod.open(), Some(&target.node.open()), &image).unwrap();
+    assert!(plan.steps.len() > 50);
+    assert_eq!(before, told(&target.pod));
+}
+
+#[test]
+fn a_failing_restore_leaves_the_namespace_as_it_was() {
+    let source = rich("fail");
+    // A gateway that is on no link: the kernel refuses the route, after all else was done.
+    let mut image = captured(&source);
+    let (gateway, elsewhere) = ([0xfd, 0x05, 0, 0, 0, 0], [0xfd, 0x99, 0, 0, 0, 0]);
+    let mut routes = image.snapshot.sections["routes"].to_vec();
+    let route = routes.windows(4).position(|bytes| bytes == [0xfd, 0x20, 0, 0]).unwrap();
+    let at = routes[route..].windows(6).position(|bytes| bytes == gateway).unwrap() + route;
+    routes[at..at + 6].copy_from_slice(&elsewhere);
+    image.snapshot.sections.insert("routes".to_owned(), routes.into());
+    for target in [Pair::bare("fail-bare"), prepared("fail-cni", 2), prepared("fail-mend", 7)] {
+        let before = (told(&target.pod), told(&target.node));
+        let outcome = restore::restore(
+            &target.pod.open(),
+            Some(&target.node.open()),
+            &image,
+            &Options::default(),
+        );
+        let error = outcome.unwrap_err();
+        let Error::Differs { undone, refused, .. } = &error else { panic!("{error}") };
+        assert_eq!(undone, &Undone::Wholly, "{error}");
+        assert!(!refused.is_empty());
+        assert_eq!(error.reason(), "KernelRefused");
+        let after = (told(&target.pod), told(&target.node));
+        for (before, after) in [(before.0, after.0), (before.1, after.1)] {
+            let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+            let lost: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+            assert!(new.is_empty() && lost.is_empty(), "new {new:#?}, lost {lost:#?}");
+        }
+    }
+}
+
+#[test]
+fn verify_names_what_was_changed() {
+    let source = rich("verify");
+    let image = captured(&source);
+    // What is changed by whom, what verify says, and how it is put right.
+    let changes = [
+        ("ip link set eth0 txqueuelen 78", "links: eth0: txqlen is 78 instead of 77"),
+        ("ip addr add 10.99.0.1/32 dev eth0", "10.99.0.1/32 on eth0: not in the image"),
+        ("ip addr del fd05::3/64 dev eth0", "fd05::3/64 on eth0: missing"),
+        ("ip route del 169.254.1.1", "169.254.1.1/32 dev eth0 (table main): missing"),
+        ("ip rule del pref 100 from 10.5.0.3", "from 10.5.0.3/32 lookup 100: missing"),
+        ("ip nexthop del id 3", "nexthop 3 blackhole: missing"),
+        ("ip neigh del 10.5.0.1 dev eth0", "10.5.0.1 on eth0: missing"),
+        ("ip neigh del proxy 10.5.0.77 dev eth0", "proxy 10.5.0.77 on eth0: missing"),
+        ("ip ntable change name arp_cache dev eth0 retrans 1604", "1604 instead of 1504"),
+        ("sysctl -qw net.ipv4.tcp_keepalive_time=602", "602 instead of 601"),
+    ];
+    for (command, said) in changes {
+        source.pod.sh(command);
+        let found = restore::verify(&source.pod.open(), &image).unwrap();
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|line| line.contains(said)), "{command}: {found:#?}");
+        // A restore mends it in place.
+        restored(&source, &image);
+    }
 }

@@ -110,8 +110,8 @@ impl Passes<'_> {
                 self.sysctls = Some(Files { place, found });
             }
             Source::Read(read) => {
-                self.reading.sections[place] =
-                    read(self.reader).map_err(|source| Error::Read { class: class.name, source })?;
+                self.reading.sections[place] = read(self.reader)
+                    .map_err(|source| Error::Read { class: class.name, source })?;
             }
             Source::Netlink { protocol, dumps, .. } => {
                 let section = &mut self.reading.sections[place];
@@ -173,10 +173,7 @@ impl Passes<'_> {
 
 /// The kernel is built without this protocol or address family: there is nothing of the class.
 fn is_absent(error: &crate::netlink::Error) -> bool {
-    matches!(
-        error.errno(),
-        Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT)
-    )
+    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
 }
 
 fn sysctls_failed(source: std::io::Error) -> Error {

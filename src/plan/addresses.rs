@@ -50,8 +50,16 @@ fn flags(object: &Object) -> u32 {
     raw.number(IFA_FLAGS).unwrap_or_else(|| u32::from(raw.header_u8(2)))
 }
 
+/// Whether lo gets the address from the kernel when it comes up.
+fn is_given(object: &Object) -> bool {
+    const IFA_ADDRESS: u16 = 1;
+    let address = Raw::new(&object.bytes, HEADER).attribute(IFA_ADDRESS);
+    matches!(address, Some([127, 0, 0, 1]))
+        || address == Some(&std::net::Ipv6Addr::LOCALHOST.octets()[..])
+}
+
 /// Plans the addresses.
-pub fn plan(sides: &Sides, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let gone = draft.gone.clone();
     let from = sides.from.of(&ADDRESSES).iter().filter(|object| !gone.contains(&index(object)));
     for (mut old, mut new) in groups(from, sides.to.of(&ADDRESSES), group) {
@@ -64,7 +72,7 @@ pub fn plan(sides: &Sides, draft: &mut Draft) {
 }
 
 /// One list, oldest address first.
-fn one_list(old: &[&Object], new: &[&Object], sides: &Sides, draft: &mut Draft) {
+fn one_list(old: &[&Object], new: &[&Object], sides: &Sides<'_>, draft: &mut Draft) {
     let fits = |old: &&&Object| new.iter().any(|new| new.key == old.key && can_stay(old, new));
     let staying: Vec<&&Object> = old.iter().filter(fits).collect();
     let same = staying.iter().zip(new).take_while(|(old, new)| old.key == new.key).count();
@@ -98,13 +106,13 @@ fn can_stay(old: &Object, new: &Object) -> bool {
     state::compare(old, new).iter().all(|difference| replaceable(&difference.path))
 }
 
-fn add(object: &Object, sides: &Sides, draft: &mut Draft) {
+fn add(object: &Object, sides: &Sides<'_>, draft: &mut Draft) {
+    if is_given(object) && draft.raised.contains(&index(object)) {
+        return;
+    }
     let name = object.label(&sides.to.names);
-    // Coming up, lo gets its addresses from the kernel.
-    let tolerated: &[i32] =
-        if draft.raised.contains(&index(object)) { &[libc::EEXIST] } else { &[] };
     let mut send = |label, message| {
-        draft.send(Stage::Addresses, &ADDRESSES, label, message, tolerated);
+        draft.send(Stage::Addresses, &ADDRESSES, label, message, &[]);
     };
     let message = replay(&ADDRESSES, &object.bytes, CREATE);
     if !is_ipv6(object) {

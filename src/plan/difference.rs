@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::Group;
 use super::draft::Objects;
-use super::{Error, Group};
-use crate::image::Snapshot;
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
 
@@ -158,17 +157,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All that differs between how it is and how it shall be, with lifetimes aged by `aged` seconds.
-///
-/// # Errors
-/// [`Error::Malformed`].
-pub fn differences(from: &Snapshot, to: &Snapshot, aged: u32) -> Result<Vec<Finding>, Error> {
-    let (from, to) = (Objects::read(from, 0)?, Objects::read(to, aged)?);
+/// All that differs between how it is and how it shall be.
+#[must_use]
+pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     let mut found = Vec::new();
     for class in state::CLASSES {
-        of_class(class, &from, &to, &mut found);
+        of_class(class, from, to, &mut found);
     }
-    Ok(found)
+    found
 }
 
 fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec<Finding>) {

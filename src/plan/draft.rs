@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Action, Error, Plan, Side, Stage, Step};
 use crate::image::Snapshot;
 use crate::netlink::Protocol;
+use crate::state::classes::LINKS;
 use crate::state::table::Class;
 use crate::state::{self, Names, Object};
 
@@ -23,59 +24,49 @@ pub const PLAIN: u16 = REQUEST;
 #[derive(Debug, Default)]
 pub struct Objects {
     classes: BTreeMap<&'static str, Vec<Object>>,
-    pub names: Names,
+    /// Links inside, for labels.
+    pub(super) names: Names,
+    /// Outer ends of veth pairs (section `host/links`).
+    pub(super) outer: Vec<Object>,
 }
 
 impl Objects {
+    /// Reads the sections; lifetimes are aged by this many seconds.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
     pub fn read(snapshot: &Snapshot, aged: u32) -> Result<Self, Error> {
+        let section = |name| snapshot.sections.get(name).map(|bytes| &bytes[..]);
         let mut classes = BTreeMap::new();
         for class in state::CLASSES {
-            let section = snapshot.sections.get(class.name).map(|bytes| &bytes[..]);
-            let section = section.unwrap_or_default();
-            let read = if aged == 0 {
-                state::objects(class, section)
-            } else {
-                state::objects(class, &state::age(class, section, aged))
+            let section = section(class.name).unwrap_or_default();
+            let read = match aged {
+                0 => state::objects(class, section),
+                _ => state::objects(class, &state::age(class, section, aged)),
             };
             let objects =
                 read.map_err(|source| Error::Malformed { section: class.name, source })?;
             classes.insert(class.name, objects);
         }
-        let links = snapshot.sections.get(state::classes::LINKS.name);
-        Ok(Self { classes, names: links.map(|links| Names::of(links)).unwrap_or_default() })
+        let outer = state::objects(&LINKS, section(OUTER).unwrap_or_default())
+            .map_err(|source| Error::Malformed { section: OUTER, source })?;
+        let names = section(LINKS.name).map(Names::of).unwrap_or_default();
+        Ok(Self { classes, names, outer })
     }
 
-    pub fn of(&self, class: &Class) -> &[Object] {
+    pub(super) fn of(&self, class: &Class) -> &[Object] {
         self.classes.get(class.name).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
+/// The section of outer ends.
+const OUTER: &str = "host/links";
+
 /// How it is and how it shall be.
-#[derive(Debug)]
-pub struct Sides {
-    pub from: Objects,
-    pub to: Objects,
-    /// Outer ends as they are and as they were captured (section `host/links`).
-    pub host_from: Vec<Object>,
-    pub host_to: Vec<Object>,
-}
-
-impl Sides {
-    pub fn read(from: &Snapshot, to: &Snapshot, aged: u32) -> Result<Self, Error> {
-        Ok(Self {
-            from: Objects::read(from, 0)?,
-            to: Objects::read(to, aged)?,
-            host_from: host_links(from)?,
-            host_to: host_links(to)?,
-        })
-    }
-}
-
-/// The section `host/links`.
-pub fn host_links(snapshot: &Snapshot) -> Result<Vec<Object>, Error> {
-    let section = snapshot.sections.get("host/links").map(|bytes| &bytes[..]);
-    state::objects(&state::classes::LINKS, section.unwrap_or_default())
-        .map_err(|source| Error::Malformed { section: "host/links", source })
+#[derive(Debug, Clone, Copy)]
+pub struct Sides<'a> {
+    pub from: &'a Objects,
+    pub to: &'a Objects,
 }
 
 /// The plan in the making.

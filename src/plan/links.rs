@@ -174,7 +174,7 @@ impl<'a> Link<'a> {
 }
 
 /// Plans all that concerns links.
-pub fn plan(sides: &Sides, terms: &Terms, draft: &mut Draft) -> Result<(), Error> {
+pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) -> Result<(), Error> {
     let from = Link::all(sides.from.of(&LINKS));
     let to = Link::all(sides.to.of(&LINKS));
     let kept = kept(&from, &to);
@@ -281,7 +281,7 @@ fn order<'a, 'b>(links: &'b [Link<'a>]) -> Result<Vec<&'b Link<'a>>, Error> {
 fn make(
     link: &Link<'_>,
     to: &[Link<'_>],
-    sides: &Sides,
+    sides: &Sides<'_>,
     terms: &Terms,
     draft: &mut Draft,
 ) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! From what is to what shall be: steps, as pure data.
 //!
-//! A plan is made from two snapshots: how the namespace is, and how it shall be. Whatever is the
+//! A plan is made from two snapshots, read as [`Objects`]: how the namespace is, and how it shall be. Whatever is the
 //! same needs no step, so that a plan for a namespace that is already right is empty, and a restore
 //! that was cut off in the middle is finished by planning again. What the kernel does by itself in
 //! between (addresses of lo, routes of links) is not foreseen in every detail: the plan that follows
@@ -25,7 +25,6 @@ mod veth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
 
-use crate::image::Snapshot;
 use crate::netlink::Malformed;
 use crate::state::Object;
 use crate::state::table::Class;
@@ -34,13 +33,13 @@ pub use difference::{Finding, Kind, differences};
 pub use step::{Action, Side, Stage, Step};
 pub use veth::{HostEnd, host_ends};
 
+pub use draft::Objects;
+
 use draft::{Draft, Sides};
 
 /// What a plan depends on beside the two snapshots.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
-    /// Seconds since the image was captured: lifetimes go on in transit.
-    pub aged: u32,
     /// The namespace where outer ends of veth pairs live; `None` if none may be made.
     pub host: Option<Host>,
     /// Queues that this machine's kernel gives a link by itself (the number of possible CPUs). A veth
@@ -100,12 +99,12 @@ impl Error {
     }
 }
 
-/// Plans the way from one snapshot to another.
+/// Plans the way from how it is to how it shall be.
 ///
 /// # Errors
-/// [`Error`] where a section can't be read or a link can't be made on these terms.
-pub fn plan(from: &Snapshot, to: &Snapshot, terms: &Terms) -> Result<Plan, Error> {
-    let sides = Sides::read(from, to, terms.aged)?;
+/// [`Error`] where a link can't be made on these terms.
+pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
+    let sides = Sides { from, to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     sysctls::plan(&sides, &mut draft);

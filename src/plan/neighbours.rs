@@ -16,13 +16,13 @@ fn index(object: &Object) -> u32 {
 }
 
 /// Plans the neighbours.
-pub fn plan(sides: &Sides, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     for class in [&NEIGHBOURS, &PROXY_NEIGHBOURS] {
         one_class(class, sides, draft);
     }
 }
 
-fn one_class(class: &'static Class, sides: &Sides, draft: &mut Draft) {
+fn one_class(class: &'static Class, sides: &Sides<'_>, draft: &mut Draft) {
     let gone = draft.gone.clone();
     let from = sides.from.of(class).iter().filter(|object| !gone.contains(&index(object)));
     let from: Vec<Object> = from.cloned().collect();
@@ -40,7 +40,7 @@ fn one_class(class: &'static Class, sides: &Sides, draft: &mut Draft) {
 }
 
 /// Plans the parameters of neighbour tables. They come and go with their links.
-pub fn tables(sides: &Sides, draft: &mut Draft) {
+pub fn tables(sides: &Sides<'_>, draft: &mut Draft) {
     let class = &NEIGHBOUR_TABLES;
     let delta = delta(sides.from.of(class), sides.to.of(class), |_| true);
     let changed = delta.changed.iter().map(|changed| changed.to);

@@ -48,7 +48,7 @@ pub fn lost(objects: &[Object], gone: &BTreeSet<u32>) -> BTreeSet<u32> {
 }
 
 /// Plans the nexthops.
-pub fn plan(sides: &Sides, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let (from, to) = (sides.from.of(&NEXTHOPS), sides.to.of(&NEXTHOPS));
     let mut removed = delta(from, to, |_| true).removed;
     // Groups first: a member that goes changes them.

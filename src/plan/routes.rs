@@ -47,7 +47,7 @@ pub fn group(object: &Object) -> Option<String> {
 }
 
 /// Plans the routes.
-pub fn plan(sides: &Sides, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let settled = !draft.stirs();
     let counts = |object: &&Object| match maker(object) {
         Made::Never => true,

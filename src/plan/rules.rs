@@ -26,7 +26,7 @@ fn place(object: &Object) -> (u8, u32) {
 }
 
 /// Plans the rules.
-pub fn plan(sides: &Sides, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     for (old, new) in groups(sides.from.of(&RULES), sides.to.of(&RULES), group) {
         let same = same_start(&old, &new);
         let mut added = &new[same..];

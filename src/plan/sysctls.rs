@@ -46,7 +46,7 @@ fn value(object: &Object) -> &[u8] {
 }
 
 /// Plans the sysctls.
-pub fn plan(sides: &Sides, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let (from, to) = (sides.from.of(&SYSCTLS), sides.to.of(&SYSCTLS));
     let wanted: BTreeMap<&str, &[u8]> = to.iter().map(|o| (o.key.as_str(), value(o))).collect();
     let made: BTreeSet<&str> = Link::all(sides.to.of(&LINKS))

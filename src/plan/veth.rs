@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::{Draft, PLAIN, Sides, host_links};
+use super::draft::{Draft, Objects, PLAIN, Sides};
 use super::links::{Link, Parent, append, creation, header};
 use super::{Error, Host, Stage, Terms};
-use crate::image::Snapshot;
 use crate::netlink::Builder;
 use crate::state::Object;
 use crate::state::classes::LINKS;
@@ -52,19 +51,12 @@ fn hash(name: &str, attempt: u32) -> u32 {
 }
 
 /// The outer ends of a snapshot, by the inner link's name.
-///
-/// # Errors
-/// [`Error::Malformed`].
-pub fn host_ends(snapshot: &Snapshot) -> Result<BTreeMap<String, HostEnd>, Error> {
-    let section = snapshot.sections.get(LINKS.name).map(|bytes| &bytes[..]).unwrap_or_default();
-    let inner = crate::state::objects(&LINKS, section)
-        .map_err(|source| Error::Malformed { section: LINKS.name, source })?;
-    let outer = host_links(snapshot)?;
-    let ends = inner.iter().filter_map(|object| {
-        let link = Link::new(object);
-        Some((link.name.to_owned(), HostEnd(outer_of(&link, &outer)?.clone())))
+#[must_use]
+pub fn host_ends(objects: &Objects) -> BTreeMap<String, HostEnd> {
+    let ends = Link::all(objects.of(&LINKS)).into_iter().filter_map(|link| {
+        Some((link.name.to_owned(), HostEnd(outer_of(&link, &objects.outer)?.clone())))
     });
-    Ok(ends.collect())
+    ends.collect()
 }
 
 fn outer_of<'a>(link: &Link<'_>, outer: &'a [Object]) -> Option<&'a Object> {
@@ -89,7 +81,7 @@ fn wanted<'a>(link: &Link<'_>, sides: &'a Sides, host: &'a Host) -> Result<Wante
         let (name, index, up, master) = (own.name.to_owned(), own.index, own.is_up(), own.master);
         return Ok(Wanted { end: Some(own), name, index, up, master });
     }
-    let end = outer_of(link, &sides.host_to).map(|object| HostEnd(object.clone()));
+    let end = outer_of(link, &sides.to.outer).map(|object| HostEnd(object.clone()));
     let (names, index) = match &end {
         Some(end) => (end.names(), end.identity().1),
         None => ((1..=SPARE_NAMES).map(|n| format!("veth{:08x}", hash(link.name, n))).collect(), 0),
@@ -99,7 +91,7 @@ fn wanted<'a>(link: &Link<'_>, sides: &'a Sides, host: &'a Host) -> Result<Wante
         return Err(Error::NoName { link: link.name.to_owned(), tried: names.join(", ") });
     };
     let index = if host.indexes.contains(&index) { 0 } else { index };
-    let end = outer_of(link, &sides.host_to).map(Link::new);
+    let end = outer_of(link, &sides.to.outer).map(Link::new);
     let up = end.is_none_or(|end| end.is_up());
     Ok(Wanted { end, name, index, up, master: 0 })
 }
@@ -108,7 +100,7 @@ fn wanted<'a>(link: &Link<'_>, sides: &'a Sides, host: &'a Host) -> Result<Wante
 pub fn info(
     link: &Link<'_>,
     to: &[Link<'_>],
-    sides: &Sides,
+    sides: &Sides<'_>,
     terms: &Terms,
     builder: &mut Builder,
 ) -> Result<(), Error> {
@@ -130,7 +122,7 @@ pub fn info(
     Ok(())
 }
 
-fn outside(link: &Link<'_>, sides: &Sides, terms: &Terms) -> Result<Vec<u8>, Error> {
+fn outside(link: &Link<'_>, sides: &Sides<'_>, terms: &Terms) -> Result<Vec<u8>, Error> {
     let Some(host) = &terms.host else {
         return Err(Error::NoHost { link: link.name.to_owned() });
     };
@@ -164,7 +156,7 @@ fn renamed(body: &[u8], index: u32) -> Vec<u8> {
 pub fn host(
     from: &[Link<'_>],
     to: &[Link<'_>],
-    sides: &Sides,
+    sides: &Sides<'_>,
     terms: &Terms,
     draft: &mut Draft,
 ) -> Result<(), Error> {
@@ -200,10 +192,10 @@ fn finish(wanted: &Wanted<'_>, draft: &mut Draft) {
 
 /// Of a pair that stays: the outer end is the node's own, only what was cut off in the middle is
 /// done again.
-fn mend(old: &Link<'_>, link: &Link<'_>, sides: &Sides, host: &Host, draft: &mut Draft) {
-    let Some(now) = outer_of(old, &sides.host_from).map(Link::new) else { return };
+fn mend(old: &Link<'_>, link: &Link<'_>, sides: &Sides<'_>, host: &Host, draft: &mut Draft) {
+    let Some(now) = outer_of(old, &sides.from.outer).map(Link::new) else { return };
     let own = host.own.get(link.name).map(|end| Link::new(&end.0));
-    let captured = outer_of(link, &sides.host_to).map(Link::new);
+    let captured = outer_of(link, &sides.to.outer).map(Link::new);
     let up = own.or(captured).is_none_or(|end| end.is_up());
     let master = own.map_or(now.master, |end| end.master);
     if now.is_up() == up && now.master == master {

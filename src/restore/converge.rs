@@ -3,8 +3,7 @@
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use crate::image::Snapshot;
-use crate::plan::{self, Finding, Host, Terms};
+use crate::plan::{self, Finding, Objects, Plan, Terms};
 
 use super::apply::{Refused, apply};
 use super::hands::Hands;
@@ -27,40 +26,40 @@ const PAUSES: [Duration; 6] = [
 /// Where to.
 #[derive(Debug)]
 pub struct Goal {
-    pub snapshot: Snapshot,
-    pub aged: u32,
+    pub objects: Objects,
     /// Descriptor of the host's namespace.
     pub host: Option<RawFd>,
 }
 
 /// Plans and does nothing.
 pub fn look(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
-    let now = hands.read()?;
+    let now = hands.look()?;
     let terms = terms(hands, &now, goal)?;
-    let plan = plan::plan(&now, &goal.snapshot, &terms)?;
-    let differences = plan::differences(&now, &goal.snapshot, goal.aged)?;
-    Ok(Report { steps: plan.steps.len(), plan, differences, ..Report::default() })
+    let plan = plan::plan(&now, &goal.objects, &terms)?;
+    let differences = plan::differences(&now, &goal.objects);
+    Ok(Report { steps: plan.steps.len(), plans: vec![plan], differences, ..Report::default() })
 }
 
 /// Makes the namespace what the goal says, or again what it was.
 pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
     let start = Instant::now();
-    let first = hands.read()?;
+    let first = hands.look()?;
     let terms = terms(hands, &first, goal)?;
-    let mut report = Report::default();
-    report.timings.read = start.elapsed();
-    let outcome = rounds(hands, first.clone(), &goal.snapshot, &terms, &mut report);
-    let (findings, refused) = match outcome {
-        Ok((findings, refused)) => (findings, refused),
+    let mut way = Way { goal: &goal.objects, terms: &terms, report: Report::default() };
+    way.report.timings.read = start.elapsed();
+    let outcome = way.go(hands, &first);
+    let mut report = way.report;
+    let Outcome { findings, refused } = match outcome {
+        Ok(outcome) => outcome,
         // Nothing was done yet.
         Err(error) if report.rounds == 0 => return Err(error),
         Err(failure) => {
-            let undone = undo(hands, &first, terms.host);
+            let undone = undo(hands, &first, &terms);
             return Err(Error::Broken { failure: Box::new(failure), undone });
         }
     };
     if findings.iter().any(Finding::matters) {
-        let undone = undo(hands, &first, terms.host);
+        let undone = undo(hands, &first, &terms);
         let findings = findings.into_iter().filter(Finding::matters).collect();
         return Err(Error::Differs { findings, refused, rounds: report.rounds, undone });
     }
@@ -68,85 +67,99 @@ pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
     Ok(report)
 }
 
-fn terms(hands: &mut Hands, first: &Snapshot, goal: &Goal) -> Result<Terms, Error> {
+fn terms(hands: &mut Hands, first: &Objects, goal: &Goal) -> Result<Terms, Error> {
     let host = match goal.host {
-        Some(descriptor) => Some(hands.host_terms(descriptor, first, &goal.snapshot)?),
+        Some(descriptor) => Some(hands.host_terms(descriptor, first, &goal.objects)?),
         None => None,
     };
-    Ok(Terms { aged: goal.aged, host, queues: possible_cpus() })
+    Ok(Terms { host, queues: possible_cpus() })
 }
 
-/// What still differs in the end, and the last round's refusals.
-type Outcome = (Vec<Finding>, Vec<Refused>);
+/// One way from how it is to a goal.
+struct Way<'a> {
+    goal: &'a Objects,
+    terms: &'a Terms,
+    report: Report,
+}
 
-fn rounds(
-    hands: &mut Hands,
-    mut now: Snapshot,
-    goal: &Snapshot,
-    terms: &Terms,
-    report: &mut Report,
-) -> Result<Outcome, Error> {
-    let mut refused = Vec::new();
-    let mut findings = None;
-    while report.rounds < ROUNDS {
-        let start = Instant::now();
-        let plan = plan::plan(&now, goal, terms)?;
-        report.timings.plan += start.elapsed();
+struct Outcome {
+    /// What still differs in the end.
+    findings: Vec<Finding>,
+    /// What the kernel refused in the last round.
+    refused: Vec<Refused>,
+}
+
+impl Way<'_> {
+    fn go(&mut self, hands: &mut Hands, first: &Objects) -> Result<Outcome, Error> {
+        let mut outcome = Outcome { findings: Vec::new(), refused: Vec::new() };
+        let mut plan = self.plan(first)?;
         if plan.steps.is_empty() {
-            break;
+            outcome.findings = plan::differences(first, self.goal);
         }
-        report.rounds += 1;
-        report.steps += plan.steps.len();
-        let start = Instant::now();
-        let before = std::mem::replace(&mut refused, apply(hands, &plan)?);
-        report.timings.apply += start.elapsed();
-        if report.rounds == 1 {
-            report.plan = plan;
+        while !plan.steps.is_empty() && self.report.rounds < ROUNDS {
+            self.report.rounds += 1;
+            self.report.steps += plan.steps.len();
+            let refused = self.apply(hands, &plan)?;
+            let stuck = !refused.is_empty() && refused == outcome.refused;
+            outcome.refused = refused;
+            self.report.plans.push(plan);
+            let now = self.settled(hands, &mut outcome.findings)?;
+            if outcome.findings.is_empty() || stuck {
+                break;
+            }
+            plan = self.plan(&now)?;
         }
-        let start = Instant::now();
-        let found = settled(hands, &mut now, goal, terms.aged)?;
-        report.timings.verify += start.elapsed();
-        let done = found.is_empty() || !refused.is_empty() && refused == before;
-        findings = Some(found);
-        if done {
-            break;
-        }
+        Ok(outcome)
     }
-    let findings = match findings {
-        Some(findings) => findings,
-        None => plan::differences(&now, goal, terms.aged)?,
-    };
-    Ok((findings, refused))
-}
 
-/// Reads the namespace until what the kernel does by itself after a round is done.
-fn settled(
-    hands: &mut Hands,
-    now: &mut Snapshot,
-    goal: &Snapshot,
-    aged: u32,
-) -> Result<Vec<Finding>, Error> {
-    let mut pauses = PAUSES.iter();
-    loop {
-        *now = hands.read()?;
-        let found = plan::differences(now, goal, aged)?;
-        if !found.iter().any(Finding::may_settle) {
-            return Ok(found);
-        }
-        match pauses.next() {
-            Some(pause) => std::thread::sleep(*pause),
-            None => return Ok(found),
+    fn plan(&mut self, now: &Objects) -> Result<Plan, Error> {
+        let start = Instant::now();
+        let plan = plan::plan(now, self.goal, self.terms)?;
+        self.report.timings.plan += start.elapsed();
+        Ok(plan)
+    }
+
+    fn apply(&mut self, hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Error> {
+        let start = Instant::now();
+        let refused = apply(hands, plan)?;
+        self.report.timings.apply += start.elapsed();
+        tracing::debug!(
+            round = self.report.rounds,
+            steps = plan.steps.len(),
+            refused = refused.len(),
+            "round done"
+        );
+        Ok(refused)
+    }
+
+    /// Reads the namespace until what the kernel does by itself after a round is done.
+    fn settled(
+        &mut self,
+        hands: &mut Hands,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Objects, Error> {
+        let start = Instant::now();
+        let mut pauses = PAUSES.iter();
+        loop {
+            let now = hands.look()?;
+            *findings = plan::differences(&now, self.goal);
+            match pauses.next().filter(|_| findings.iter().any(Finding::may_settle)) {
+                Some(pause) => std::thread::sleep(*pause),
+                None => {
+                    self.report.timings.verify += start.elapsed();
+                    return Ok(now);
+                }
+            }
         }
     }
 }
 
 /// Makes the namespace what it was.
-fn undo(hands: &mut Hands, first: &Snapshot, host: Option<Host>) -> Undone {
-    let mut report = Report::default();
-    let terms = Terms { aged: 0, host, queues: possible_cpus() };
-    let outcome = hands.read().and_then(|now| rounds(hands, now, first, &terms, &mut report));
+fn undo(hands: &mut Hands, first: &Objects, terms: &Terms) -> Undone {
+    let mut way = Way { goal: first, terms, report: Report::default() };
+    let outcome = hands.look().and_then(|now| way.go(hands, &now));
     let left: Vec<String> = match outcome {
-        Ok((findings, _)) => {
+        Ok(Outcome { findings, .. }) => {
             findings.iter().filter(|f| f.matters()).map(ToString::to_string).collect()
         }
         Err(error) => vec![error.to_string()],

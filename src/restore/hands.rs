@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::image::Snapshot;
 use crate::netlink::{self, Builder, Protocol, Socket, messages};
 use crate::netns::Namespace;
-use crate::plan::{Host, HostEnd, host_ends};
+use crate::plan::{Host, HostEnd, Objects, host_ends};
 use crate::state::table::Source;
 use crate::state::{self, ReadError, Reader, classes};
 
@@ -72,6 +72,11 @@ impl Hands {
         Ok(snapshot)
     }
 
+    /// Reads the namespace as objects.
+    pub fn look(&mut self) -> Result<Objects, Error> {
+        Ok(Objects::read(&self.read()?, 0)?)
+    }
+
     fn read_class(&mut self, class: &'static state::table::Class) -> Result<Vec<u8>, Failure> {
         for _ in 0..TRIES {
             let section = super::read::read(class, &mut self.reader)?;
@@ -106,11 +111,11 @@ impl Hands {
     pub fn host_terms(
         &mut self,
         descriptor: std::os::fd::RawFd,
-        first: &Snapshot,
-        goal: &Snapshot,
+        first: &Objects,
+        goal: &Objects,
     ) -> Result<Host, Error> {
-        let own = host_ends(first)?;
-        let wanted = host_ends(goal)?;
+        let own = host_ends(first);
+        let wanted = host_ends(goal);
         let mut terms = Host { descriptor, own, ..Host::default() };
         let Some(host) = &mut self.host else { return Ok(terms) };
         let ends: BTreeMap<&String, &HostEnd> =

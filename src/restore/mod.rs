@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 use crate::image::{Image, Snapshot};
 use crate::netns::Namespace;
-use crate::plan::{self, Finding, Plan};
+use crate::plan::{self, Finding, Objects, Plan};
 
 use converge::Goal;
 use hands::Hands;
@@ -37,7 +37,7 @@ use hands::Hands;
 /// How a restore is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Only plan: [`Report::plan`] tells what would be done, and nothing is.
+    /// Only plan: [`Report::plans`] tells what would be done, and nothing is.
     pub dry_run: bool,
     /// Objects and sections that this version can't restore are left out (and told in
     /// [`Report::left`]), and the rest is restored. Else such an image is refused.
@@ -57,8 +57,10 @@ pub fn restore(
 ) -> Result<Report, Error> {
     let start = Instant::now();
     let allowed = check::allowed(image, options.leave_unknown)?;
-    let goal =
-        Goal { snapshot: allowed.snapshot, aged: age(image), host: host.map(Namespace::as_raw_fd) };
+    let goal = Goal {
+        objects: Objects::read(&allowed.snapshot, age(image))?,
+        host: host.map(Namespace::as_raw_fd),
+    };
     let checked = start.elapsed();
     let mut report = target.run(|| {
         let mut hands = Hands::open(host)?;
@@ -79,8 +81,20 @@ pub fn restore(
 /// [`Error`] where either can't be read.
 pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> {
     let allowed = check::allowed(image, true)?;
-    let now = target.run(|| Hands::open(None)?.read())??;
-    Ok(plan::differences(&now, &allowed.snapshot, age(image))?)
+    let shall = Objects::read(&allowed.snapshot, age(image))?;
+    let is = target.run(|| Hands::open(None)?.look())??;
+    Ok(plan::differences(&is, &shall))
+}
+
+/// Compares two images, object by object: how `is` differs from `shall`.
+///
+/// # Errors
+/// [`Error`] where either is not what an image may be.
+pub fn compare(is: &Image, shall: &Image) -> Result<Vec<Finding>, Error> {
+    let read = |image: &Image| -> Result<Objects, Error> {
+        Ok(Objects::read(&check::allowed(image, true)?.snapshot, 0)?)
+    };
+    Ok(plan::differences(&read(is)?, &read(shall)?))
 }
 
 /// Reads a namespace once, and the outer ends of its veth pairs that live in `host`. This is what a
@@ -98,7 +112,7 @@ pub fn read(target: &Namespace, host: Option<&Namespace>) -> Result<Snapshot, Er
 /// As [`restore`].
 pub fn plan(target: &Namespace, host: Option<&Namespace>, image: &Image) -> Result<Plan, Error> {
     let options = Options { dry_run: true, ..Options::default() };
-    Ok(restore(target, host, image, &options)?.plan)
+    Ok(restore(target, host, image, &options)?.plans.pop().unwrap_or_default())
 }
 
 /// Seconds since the image was captured.

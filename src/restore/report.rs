@@ -11,8 +11,8 @@ pub struct Report {
     pub rounds: u32,
     /// Steps in all rounds.
     pub steps: usize,
-    /// The first round's plan.
-    pub plan: Plan,
+    /// Each round's plan; of a dry run the one that would be done first.
+    pub plans: Vec<Plan>,
     /// What still differs and does not matter ([`Finding::matters`]), of a dry run all that does now.
     pub differences: Vec<Finding>,
     /// What of the image was left out: its section, and what it is.
