@@ -205,7 +205,11 @@ impl Versions {
                 let old = (done <= removed).then_some(version - 1);
                 old.into_iter().chain((done > made).then_some(version)).collect()
             };
-            Self { address: [at(0), at(4)], route: [at(1), at(5)], rules: [rules(2, 3), rules(6, 7)] }
+            Self {
+                address: [at(0), at(4)],
+                route: [at(1), at(5)],
+                rules: [rules(2, 3), rules(6, 7)],
+            }
         };
         version > 1 && (1..=8).any(|done| state(done) == *self) || version == 1
     }

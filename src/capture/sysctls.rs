@@ -39,6 +39,11 @@ pub(super) struct Unreadable {
     pub(super) errno: Errno,
 }
 
+/// Reads all files once; those that cannot be read are left out.
+pub(super) fn once() -> io::Result<Vec<u8>> {
+    Sysctls::read().map(|found| found.bytes)
+}
+
 /// What one reading found.
 #[derive(Debug, Default)]
 pub(super) struct Sysctls {
@@ -152,7 +157,8 @@ impl Sysctls {
 
 /// Whether nothing in a folder is carried: it is then not even listed.
 fn left_out(folder: &[u8]) -> bool {
-    let all_below = |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
+    let all_below =
+        |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
     sysctls::LEFT_OUT.iter().any(|(pattern, _)| all_below(&pattern))
 }
 

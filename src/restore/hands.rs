@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::capture;
 use crate::image::Snapshot;
 use crate::netlink::{self, Builder, Protocol, Socket, messages};
 use crate::netns::Namespace;
@@ -79,7 +80,7 @@ impl Hands {
 
     fn read_class(&mut self, class: &'static state::table::Class) -> Result<Vec<u8>, Failure> {
         for _ in 0..TRIES {
-            let section = super::read::read(class, &mut self.reader)?;
+            let section = capture::read(class, &mut self.reader)?;
             if !self.reader.take_interrupted() {
                 return Ok(section);
             }
