@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{AGENT_PORT, AGENT_SOCKET};
 use crate::controller::{
-    Agent, End, Ending, SharedAgent, Storages, ending, health, source, watches,
+    Agent, End, Ending, SharedAgent, Storages, destination, ending, health, source, watches,
 };
 use crate::http::{self, Metrics, Readiness};
 use crate::pod::Runtime;
@@ -87,6 +87,8 @@ pub enum AgentError {
     Signals(io::Error),
     #[error("{address} can't be listened on: {source}")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("the CNI plugin's requests can't be served: {0}")]
+    Gate(#[source] destination::Error),
     #[error("the agent's part {part} ended unexpectedly: {why}")]
     Part { part: &'static str, why: String },
 }
@@ -122,12 +124,13 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         ending,
         client,
     });
-    start(&mut parts, &agent, changes, options.listen.0);
+    start(&mut parts, &agent, changes, &options);
     tracing::info!(node = options.node_name, "started");
     wait(parts, end, agent.ending.clone()).await
 }
 
-fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, listen: SocketAddr) {
+fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, options: &Options) {
+    let listen = options.listen.0;
     let served =
         http::serve(listen, agent.readiness.clone(), agent.metrics.clone(), agent.ending.begun());
     parts.add("http", async move {
@@ -139,6 +142,9 @@ fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, list
     parts.add("source", async move { Ok(source_role(of, changes).await) });
     let of = agent.clone();
     parts.add("runtime", async move { Ok(meet_runtime(of).await) });
+    let of = agent.clone();
+    let gate = destination::run(of, options.socket.clone());
+    parts.add("gate", async move { gate.await.map_err(AgentError::Gate) });
 }
 
 /// Starts once the pods are known: without them every checkpoint would look like another node's.

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod api;
 pub mod capture;
+pub mod cli;
 pub mod controller;
 pub mod gate;
 pub mod host;

@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use apiserver::{Answer, ApiServer, tool};
-use netckpt::controller::removal::is_removed;
+use netckpt::controller::uninstall::is_removed;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "netckpt-system";
@@ -416,4 +416,30 @@ fn removal_is_told_from_an_update() {
     let none = json!({"metadata": {"finalizers": null}}).to_string();
     server.kubectl(&["patch", "ds", "netckpt", "--type=merge", "-p", &none]).succeeds();
     assert!(ask(&url, other, "default/netckpt").unwrap(), "it is gone");
+}
+
+/// The chart starts the binary with verbs and flags that it has.
+#[test]
+fn the_binary_knows_the_charts_flags() {
+    let objects = objects(&render(&[]).unwrap());
+    let daemonset = objects.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let pod = &daemonset["spec"]["template"]["spec"];
+    let commands = [
+        &pod["initContainers"][0]["command"],
+        &pod["containers"][0]["command"],
+        &pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"],
+    ];
+    for command in commands {
+        let words: Vec<_> =
+            command.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        let help = Command::new(env!("CARGO_BIN_EXE_netckpt"))
+            .args([words[1], "--help"])
+            .output()
+            .expect("netckpt runs");
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        for word in &words[2..] {
+            let flag = word.split('=').next().unwrap();
+            assert!(help.contains(flag), "netckpt {} has no {flag}: {help}", words[1]);
+        }
+    }
 }

@@ -1,7 +1,6 @@
 use crate::image::NotCarried;
-use crate::netns::Namespace;
 use crate::state::Reader;
 use crate::state::table::Class;
-pub(super) fn beside(_: &mut Reader, _: &Namespace, _: &[&'static Class]) -> Vec<NotCarried> {
+pub(super) fn beside(_: &mut Reader, _: &[&'static Class]) -> Vec<NotCarried> {
     Vec::new()
 }

@@ -18,6 +18,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::image::{Counts, Evidence, NotCarried, Snapshot};
+use bytes::Bytes;
+
+use crate::host::outer_ends;
+use crate::netlink::{Protocol, Socket, messages};
 use crate::netns::{self, Namespace};
 use crate::state::table::Class;
 use crate::state::{CLASSES, ReadError, Reader};
@@ -56,6 +60,8 @@ pub enum Error {
     Namespace(#[from] netns::Error),
     #[error("changes of {class} cannot be watched: {source}")]
     Subscribe { class: &'static str, source: crate::netlink::Error },
+    #[error("the outer ends of veth pairs cannot be read: {source}")]
+    Host { source: crate::netlink::Error },
     #[error("notifications cannot be read: {0}")]
     Events(crate::netlink::Error),
     #[error("{class} cannot be read: {source}")]
@@ -78,7 +84,7 @@ impl Error {
         match self {
             Self::Namespace(_) => "NamespaceUnavailable",
             Self::Subscribe { .. } | Self::Events(_) => "ChangesNotWatched",
-            Self::Read { .. } | Self::Malformed { .. } => "StateNotRead",
+            Self::Read { .. } | Self::Host { .. } | Self::Malformed { .. } => "StateNotRead",
             Self::KeepsChanging { .. } => "StateKeepsChanging",
         }
     }
@@ -93,20 +99,56 @@ pub fn read(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadE
     passes::once(class, reader)
 }
 
+/// Captures a pod's whole network: the namespace, and the outer ends of its veth pairs, which live in
+/// `host` (section `host/links`). The outer ends are read right after the namespace's last pass.
+///
+/// # Errors
+/// As [`capture`].
+pub fn network(
+    namespace: &Namespace,
+    host: Option<&Namespace>,
+    options: &Options,
+) -> Result<Captured, Error> {
+    let mut captured = capture(namespace, options)?;
+    let Some(host) = host else { return Ok(captured) };
+    let class = crate::state::classes::LINKS.name;
+    let links = captured.snapshot.sections.get(class).cloned().unwrap_or_default();
+    let ends =
+        host.run(|| Socket::open(Protocol::Route).and_then(|mut s| outer_ends(&mut s, &links)))?;
+    let ends = ends.map_err(|source| Error::Host { source })?;
+    captured.counts.insert(format!("host/{class}"), messages(&ends).count() as u64);
+    captured.snapshot.sections.insert(format!("host/{class}"), Bytes::from(ends));
+    Ok(captured)
+}
+
 /// Captures a namespace. Blocks for some milliseconds, at most about [`Options::patience`].
 ///
 /// # Errors
 /// [`Error`], each naming the class in question. Nothing in the namespace is changed in any case.
 pub fn capture(namespace: &Namespace, options: &Options) -> Result<Captured, Error> {
     let (reading, taken, beside) = namespace.run(|| {
+        own_descriptors();
         let mut reader = Reader::new();
         let reading = passes::read(options, &mut reader)?;
         let taken = Timestamp::now();
-        let beside = detect::beside(&mut reader, namespace, options.classes);
+        let beside = detect::beside(&mut reader, options.classes);
         Ok::<_, Error>((reading, taken, beside))
     })??;
     let mut captured = sift::sift(options.classes, reading, taken)?;
     captured.not_carried.extend(beside);
     captured.not_carried.sort();
     Ok(captured)
+}
+
+/// Gives the thread an empty table of descriptors of its own (but for standard input, output and
+/// errors). Hundreds of files are open for a moment: in a shared table each doubling of its size
+/// waits for an RCU grace period, some milliseconds (`expand_fdtable` of `fs/file.c`), and they
+/// would count against what the rest of the program may open.
+fn own_descriptors() {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: the thread is fresh and owns no descriptor yet; with this flag the descriptors of the
+    // other threads stay open. A kernel before 5.9 answers ENOSYS, and the table stays shared.
+    let _ = unsafe {
+        libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)
+    };
 }

@@ -3,7 +3,10 @@
 //! Exit codes: `diff` and `verify` answer 0 when equal, 1 when different, 2 on an error, as diff(1)
 //! does; every other verb 0 or 2.
 
+mod agent;
 mod capture;
+mod cni;
+mod crds;
 mod diff;
 mod namespace;
 mod output;
@@ -11,12 +14,16 @@ mod place;
 mod progress;
 mod restore;
 mod show;
+mod store;
+mod tree;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+
+use crate::image::NotCarried;
 
 /// Checkpoint and restore a pod's network.
 ///
@@ -53,6 +60,44 @@ enum Verb {
     Diff(diff::Arguments),
     /// Compare a namespace with an image; exits 1 where they differ.
     Verify(verify::Arguments),
+    /// Run a node's agent.
+    Agent(agent::Arguments),
+    /// Run the embedded S3 endpoint.
+    Store(store::Arguments),
+    /// Print the custom resource definitions.
+    Crds(crds::Arguments),
+    /// Put the CNI plugin on this node and in last place of its conflist.
+    CniInstall(cni::Install),
+    /// Take the CNI plugin out again.
+    CniUninstall(cni::Uninstall),
+}
+
+/// What to do with what can't be carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Unsupported {
+    /// Fail where the network would behave differently without it.
+    Fail,
+    /// Say so and go on.
+    Report,
+}
+
+impl Unsupported {
+    /// Whether this list lets the verb go on.
+    fn judge(self, lost: &[NotCarried]) -> anyhow::Result<()> {
+        let matter: Vec<_> = lost.iter().filter(|lost| lost.matters).map(named).collect();
+        anyhow::ensure!(
+            self == Self::Report || matter.is_empty(),
+            "not carried: {}; --on-unsupported=report goes on without",
+            matter.join("; ")
+        );
+        Ok(())
+    }
+}
+
+/// A thing that is not carried, on one line.
+fn named(lost: &NotCarried) -> String {
+    let gap = if lost.object.is_empty() { "" } else { " " };
+    format!("{}{gap}{}: {}", lost.class, lost.object, lost.why)
 }
 
 /// What a verb found: the exit code 0 or 1.
@@ -81,6 +126,11 @@ pub fn run() -> ExitCode {
         Verb::Show(verb) => verb.run(),
         Verb::Diff(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
+        Verb::Agent(verb) => verb.run(),
+        Verb::Store(verb) => verb.run(),
+        Verb::Crds(verb) => verb.run(),
+        Verb::CniInstall(verb) => verb.run(),
+        Verb::CniUninstall(verb) => verb.run(),
     };
     match outcome {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -15,6 +16,9 @@ use crate::pod::Runtime;
 
 /// Reporting controller of events, and prefix of the field managers.
 pub const CONTROLLER: &str = "netckpt";
+
+/// Longest wait for the API server to take an event.
+const EVENT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One agent: the node's, in one process.
 pub struct Agent {
@@ -64,15 +68,31 @@ impl Agent {
 
     /// Publishes an event on an object; a failure is logged and nothing else, as events are only told.
     pub async fn tell(&self, about: &ObjectReference, kind: EventType, reason: &str, note: String) {
+        self.tell_of("Checkpoint", about, kind, reason, note).await;
+    }
+
+    /// As [`Self::tell`], with the action that the event is of. Events that agree in all but their
+    /// notes are counted together by the API, and only the first note is kept.
+    pub async fn tell_of(
+        &self,
+        action: &str,
+        about: &ObjectReference,
+        kind: EventType,
+        reason: &str,
+        note: String,
+    ) {
         let event = Event {
             type_: kind,
             reason: reason.to_owned(),
             note: Some(shortened(note)),
-            action: "Checkpoint".to_owned(),
+            action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.events.publish(&event, about).await {
-            tracing::warn!(%error, reason, "an event could not be published");
+        let publish = self.events.publish(&event, about);
+        match tokio::time::timeout(EVENT_DEADLINE, publish).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, reason, "an event could not be published"),
+            Err(_) => tracing::warn!(reason, "an event was not taken within {EVENT_DEADLINE:?}"),
         }
     }
 }

@@ -2,11 +2,12 @@
 //! its node, and the destination, which rebuilds.
 
 mod context;
+pub mod destination;
 pub mod health;
-pub mod removal;
 mod shutdown;
 pub mod source;
 mod storages;
+pub mod uninstall;
 pub mod watches;
 
 pub use context::{Agent, CONTROLLER, SharedAgent, reference};

@@ -1,22 +1,13 @@
 //! What a request says of an attachment, looked at before anything is done with it: a netns that is
 //! one, under a folder where runtimes put them, and not the node's own.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
-
-use nix::sys::statfs::{FsType, fstatfs};
+use std::path::{Component, Path};
 
 use super::protocol::Attachment;
+use crate::netns::{self, Namespace};
 
 /// Where runtimes keep network namespaces. `/proc/PID/ns/net` is allowed beside them.
 const FOLDERS: &[&str] = &["/run/netns", "/var/run/netns", "/run/containerd/netns"];
-/// `NSFS_MAGIC` of `linux/magic.h`.
-const NSFS: FsType = FsType(0x6e73_6673);
-/// `NS_GET_NSTYPE` of `linux/nsfs.h`: `_IO(0xb7, 0x3)`.
-const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// A request that is not acted on.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +16,8 @@ pub enum Invalid {
     Name { what: &'static str, value: String },
     #[error("the netns path `{0}` is neither under {folders} nor /proc/PID/ns/net", folders = FOLDERS.join(", "))]
     Folder(String),
-    #[error("the netns `{path}` can't be opened: {source}")]
-    Open { path: String, source: io::Error },
-    #[error("`{0}` is not a network namespace")]
-    NotNetns(String),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
     #[error("`{0}` is the node's own network namespace; nothing is ever restored into it")]
     OwnNetns(String),
 }
@@ -41,9 +30,8 @@ pub struct Checked {
     pub namespace: String,
     pub pod: String,
     pub uid: String,
-    pub netns: PathBuf,
-    /// Holds the namespace, so that the path can't come to mean another one.
-    pub file: File,
+    /// Held open, so that the path can't come to mean another one.
+    pub netns: Namespace,
 }
 
 impl Checked {
@@ -53,15 +41,13 @@ impl Checked {
     /// [`Invalid`] with the part that is wrong.
     pub fn new(attachment: &Attachment) -> Result<Self, Invalid> {
         names(attachment)?;
-        let file = open(&attachment.netns)?;
         Ok(Self {
             container_id: attachment.container_id.clone(),
             interface: attachment.interface.clone(),
             namespace: attachment.namespace.clone(),
             pod: attachment.pod.clone(),
             uid: attachment.uid.clone(),
-            netns: PathBuf::from(&attachment.netns),
-            file,
+            netns: open(&attachment.netns)?,
         })
     }
 }
@@ -132,25 +118,15 @@ fn uid(uid: &str) -> bool {
 ///
 /// # Errors
 /// [`Invalid`] for everything that it could be instead.
-pub fn open(path: &str) -> Result<File, Invalid> {
+pub fn open(path: &str) -> Result<Namespace, Invalid> {
     if !allowed(Path::new(path)) {
         return Err(Invalid::Folder(path.chars().take(300).collect()));
     }
-    let failed = |source| Invalid::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let kind = fstatfs(&file).map_err(|errno| failed(errno.into()))?.filesystem_type();
-    // SAFETY: NS_GET_NSTYPE takes no argument and writes nothing.
-    let network = kind == NSFS
-        && unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) } == libc::CLONE_NEWNET;
-    if !network {
-        return Err(Invalid::NotNetns(path.to_owned()));
-    }
-    let own = std::fs::metadata("/proc/thread-self/ns/net").map_err(failed)?;
-    let this = file.metadata().map_err(failed)?;
-    if (own.dev(), own.ino()) == (this.dev(), this.ino()) {
+    let found = Namespace::open(path)?;
+    if found.id() == Namespace::current()?.id() {
         return Err(Invalid::OwnNetns(path.to_owned()));
     }
-    Ok(file)
+    Ok(found)
 }
 
 /// A file directly in one of the folders, or `/proc/PID/ns/net`; without `..` or `.` on the way.
@@ -198,7 +174,7 @@ mod tests {
     fn the_nodes_own_namespace_is_refused() {
         let own = format!("/proc/{}/ns/net", std::process::id());
         assert!(matches!(open(&own), Err(Invalid::OwnNetns(_))));
-        assert!(matches!(open("/proc/0/ns/net"), Err(Invalid::Open { .. })));
+        assert!(matches!(open("/proc/0/ns/net"), Err(Invalid::Netns(_))));
     }
 
     #[test]

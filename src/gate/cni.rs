@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::protocol::Valid;
 use super::{ANNOTATIONS, PLUGIN, RESTORE_FROM, SOCKET};
 
 /// Versions whose results this plugin can pass on and mend, oldest first.
@@ -112,15 +111,6 @@ pub struct Config {
     /// The agent's socket, else [`SOCKET`].
     pub socket: Option<String>,
     pub timeout_seconds: Option<u64>,
-    #[serde(rename = "cni.dev/valid-attachments")]
-    valid: Vec<ValidAttachment>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct ValidAttachment {
-    #[serde(rename = "containerID")]
-    container_id: String,
-    ifname: String,
 }
 
 /// What is known of a pod's wish to be restored.
@@ -190,18 +180,6 @@ impl Config {
     pub fn patience(&self) -> Duration {
         let asked = self.timeout_seconds.map_or(PATIENCE, Duration::from_secs);
         asked.clamp(Duration::from_secs(1), LONGEST_PATIENCE)
-    }
-
-    /// The attachments that GC is to keep.
-    #[must_use]
-    pub fn valid(&self) -> Vec<Valid> {
-        let valid = self.valid.iter();
-        valid
-            .map(|one| Valid {
-                container_id: one.container_id.clone(),
-                interface: one.ifname.clone(),
-            })
-            .collect()
     }
 }
 

@@ -56,8 +56,7 @@ fn verb(environment: &Environment, config: Config) -> Result<Option<Value>, Erro
             Ok(None)
         }
         "GC" => {
-            let request = Request::Gc { valid: config.valid() };
-            let _ = client::ask(config.socket(), &request, COURTESY);
+            let _ = client::ask(config.socket(), &Request::Gc, COURTESY);
             Ok(None)
         }
         // Pods without the annotation start without the agent, so the plugin is always ready.

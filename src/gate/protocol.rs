@@ -23,9 +23,8 @@ pub enum Request {
     Check(Attachment),
     /// The attachment is gone.
     Del(Attachment),
-    /// All attachments of this network that still exist; what is kept for others may go.
-    #[serde(rename_all = "camelCase")]
-    Gc { valid: Vec<Valid> },
+    /// What is kept for attachments whose namespace is gone may go.
+    Gc,
 }
 
 /// One attachment of a pod to a network, as the runtime names it. Nothing in it is to be trusted
@@ -45,14 +44,6 @@ pub struct Attachment {
     pub uid: String,
     /// How long the plugin will wait for the answer.
     pub patience_millis: u64,
-}
-
-/// An attachment that still exists (`cni.dev/valid-attachments`).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Valid {
-    pub container_id: String,
-    pub interface: String,
 }
 
 /// What the agent says.

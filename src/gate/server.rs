@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::protocol::{
-    Answer, Attachment, LONGEST_ANSWER, LONGEST_REQUEST, Refused, Request, Valid, frame, length,
+    Answer, Attachment, LONGEST_ANSWER, LONGEST_REQUEST, Refused, Request, frame, length,
 };
 
 /// Questions that are worked on at once; more wait, within their own patience.
@@ -45,7 +45,7 @@ pub trait Attachments: Send + Sync + 'static {
     fn add(&self, attachment: Attachment, end: Instant) -> impl Future<Output = Answer> + Send;
     fn check(&self, attachment: Attachment, end: Instant) -> impl Future<Output = Answer> + Send;
     fn del(&self, attachment: Attachment) -> impl Future<Output = ()> + Send;
-    fn gc(&self, valid: Vec<Valid>) -> impl Future<Output = ()> + Send;
+    fn gc(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// A socket that is listened on.
@@ -176,7 +176,7 @@ async fn receive(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
 async fn answer<A: Attachments>(request: Request, attachments: &A, at_once: &Semaphore) -> Answer {
     let patience = match &request {
         Request::Add(one) | Request::Check(one) | Request::Del(one) => one.patience_millis,
-        Request::Gc { .. } => u64::MAX,
+        Request::Gc => u64::MAX,
     };
     let patience = Duration::from_millis(patience).min(LONGEST);
     let end = Instant::now() + patience.saturating_sub(MARGIN).max(patience / 2);
@@ -190,8 +190,8 @@ async fn answer<A: Attachments>(request: Request, attachments: &A, at_once: &Sem
                 attachments.del(one).await;
                 Answer::Untouched
             }
-            Request::Gc { valid } => {
-                attachments.gc(valid).await;
+            Request::Gc => {
+                attachments.gc().await;
                 Answer::Untouched
             }
         }

@@ -15,6 +15,7 @@
 //! there before is never replaced: a route to the same address that is not ours says that somebody
 //! else has the address. Source NAT is the cluster's own business and is left alone.
 
+mod ends;
 mod inside;
 mod kernel;
 mod neighbours;
@@ -22,6 +23,7 @@ mod record;
 mod settings;
 mod ways;
 
+pub use ends::outer_ends;
 pub use inside::{Gateway, Inside, Neighbour, ReadError};
 pub use kernel::Error as KernelError;
 pub use record::{Pod, Record};

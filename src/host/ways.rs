@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::inside::{Inside, ReadError};
-use super::kernel::{self, Address, Kernel, Link};
+use super::kernel::{self, Address, HostRoute, Kernel, Link};
 use super::neighbours;
 use super::record::{Pod, Record, Records};
 use super::settings;
@@ -82,6 +82,22 @@ impl Ways {
         Kernel::with(async |kernel| {
             let outer = outer(kernel, inside).await?;
             Ok(outer.and_then(|outer| outer.master))
+        })
+    }
+
+    /// Sees that nobody on the node has one of the addresses: before anything is restored that
+    /// could not be reached afterwards.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], and what keeps the node from being asked.
+    pub fn free(&self, addresses: &[IpAddr]) -> Result<(), Error> {
+        Kernel::with(async |kernel| {
+            let (own, routes) = (kernel.addresses().await?, kernel.host_routes().await?);
+            addresses.iter().try_for_each(|address| {
+                own_address(&own, *address)?;
+                let other = routes.iter().find(|one| one.address == *address && !one.ours);
+                other.map_or(Ok(()), |route| Err(led_to(route)))
+            })
         })
     }
 
@@ -225,19 +241,12 @@ impl Ways {
         };
         let routes = kernel.host_routes().await?;
         for (address, _) in &inside.addresses {
-            if let Some(by) = own.iter().find(|one| one.address == *address && !one.ours) {
-                let by = format!("it is an address of the node's link {}", by.device);
-                return Err(Error::InUse { address: *address, by });
-            }
+            own_address(&own, *address)?;
             let other = routes.iter().find(|one| one.address == *address && !one.ours);
             match other {
                 // The CNI plugin has made the way by itself (ptp).
                 Some(route) if route.device == Some(device.index) && !route.gateway => continue,
-                Some(route) => {
-                    let link = route.device.unwrap_or_default();
-                    let by = format!("a route leads to it through link {link}");
-                    return Err(Error::InUse { address: *address, by });
-                }
+                Some(route) => return Err(led_to(route)),
                 None if covers(&own, device, *address) => continue,
                 None if address.is_ipv6() && !settings::has_ipv6(&device.name) => {
                     let name = &device.name;
@@ -305,6 +314,24 @@ async fn outer(kernel: &Kernel, inside: &Inside) -> Result<Option<Link>, Error> 
     let Some(peer) = inside.peer else { return Ok(None) };
     let link = kernel.link(peer).await?;
     Ok(link.filter(|link| link.peer == Some(inside.index)))
+}
+
+/// An address of the node itself is nobody else's.
+fn own_address(own: &[Address], address: IpAddr) -> Result<(), Error> {
+    match own.iter().find(|one| one.address == address && !one.ours) {
+        Some(by) => {
+            let by = format!("it is an address of the node's link {}", by.device);
+            Err(Error::InUse { address, by })
+        }
+        None => Ok(()),
+    }
+}
+
+/// A route that is not ours leads to somebody else who has the address.
+fn led_to(route: &HostRoute) -> Error {
+    let link = route.device.unwrap_or_default();
+    let by = format!("a route leads to it through link {link}");
+    Error::InUse { address: route.address, by }
 }
 
 /// What makes the device answer for the gateways and neighbours of a family.

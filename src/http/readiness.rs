@@ -41,7 +41,7 @@ impl Drop for NotYet {
             *count -= 1;
             if *count == 0 {
                 waiting.remove(self.name);
-                tracing::info!(part = self.name, "ready");
+                tracing::debug!(part = self.name, "no longer waited for");
             }
         }
     }

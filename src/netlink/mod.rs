@@ -3,9 +3,11 @@
 //!
 //! Sources: `linux/netlink.h`, `Documentation/userspace-api/netlink/intro.rst`.
 
+mod generic;
 mod socket;
 mod wire;
 
+pub use generic::Family;
 pub use socket::{Dump, Error, Events, Refusal, Socket};
 pub use wire::{
     Attribute, Attributes, Builder, Malformed, Message, Messages, align, attributes, messages,

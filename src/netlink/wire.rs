@@ -94,6 +94,26 @@ pub struct Attribute<'a> {
     pub payload: &'a [u8],
 }
 
+impl Attribute<'_> {
+    /// The payload as a number in host byte order; 0 where it is no number of 1, 2, 4 or 8 bytes.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        match *self.payload {
+            [a] => a.into(),
+            [a, b] => u16::from_ne_bytes([a, b]).into(),
+            [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]).into(),
+            _ => self.payload.try_into().map_or(0, u64::from_ne_bytes),
+        }
+    }
+
+    /// The payload as text, up to its first NUL.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let end = self.payload.iter().position(|byte| *byte == 0).unwrap_or(self.payload.len());
+        String::from_utf8_lossy(&self.payload[..end]).into_owned()
+    }
+}
+
 /// Reads the attributes of a buffer one after another; ends at the first malformed one.
 #[must_use]
 pub fn attributes(bytes: &[u8]) -> Attributes<'_> {
@@ -170,6 +190,14 @@ impl Builder {
         let mut builder = Self { bytes };
         builder.pad();
         builder
+    }
+
+    /// One attribute alone, with its padding, for bodies that are put together elsewhere.
+    #[must_use]
+    pub fn attribute(id: u16, payload: &[u8]) -> Vec<u8> {
+        let mut builder = Self { bytes: Vec::with_capacity(ATTRIBUTE + align(payload.len())) };
+        builder.put(id, payload);
+        builder.bytes
     }
 
     /// Adds an attribute. `id` may carry the flag bits.

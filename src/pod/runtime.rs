@@ -31,7 +31,7 @@ const POD_UID: &str = "io.kubernetes.pod.uid";
 pub enum RuntimeError {
     #[error(
         "the container runtime does not answer on {socket}: {why}; \
-         see that the runtime runs and that the agent's --runtime-socket names its socket"
+         see that the runtime runs and that the agent's --cri-socket names its socket"
     )]
     Unreachable { socket: String, why: String },
     #[error("the container runtime did not answer {call} on {socket} within {DEADLINE:?}")]

@@ -85,6 +85,17 @@ pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> 
     Ok(plan::differences(&is, &shall))
 }
 
+/// Compares two images, object by object: how `is` differs from `shall`.
+///
+/// # Errors
+/// [`Error`] where either is not what an image may be.
+pub fn compare(is: &Image, shall: &Image) -> Result<Vec<Finding>, Error> {
+    let read = |image: &Image| -> Result<Objects, Error> {
+        Ok(Objects::read(&check::allowed(image, true)?.snapshot, 0)?)
+    };
+    Ok(plan::differences(&read(is)?, &read(shall)?))
+}
+
 /// Reads a namespace once, and the outer ends of its veth pairs that live in `host`. This is what a
 /// restore starts from; it has no evidence of being one instant, as a capture has.
 ///

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::classes::{CLASSES, sysctls};
+use super::classes::{CLASSES, LINKS, links, sysctls};
 use super::decode::DEPTH;
 use super::table::{Attr, Class, Fate, Field, NEXTHOP, Shape, Source};
 
@@ -60,6 +60,13 @@ fn section(class: &Class, out: &mut String) {
         }
         return;
     }
+    if class.name == LINKS.name {
+        out.push_str(&format!(
+            "Links of these kinds come back: lo, {}. Links of other kinds are printed and compared by \
+             tables of their own, but not carried yet: a capture tells each by name.\n\n",
+            links::CARRIED.join(", ")
+        ));
+    }
     out.push_str("| field or attribute | what becomes of it |\n|---|---|\n");
     let mut page = Page { out, depth: 0 };
     page.fields("", class.header);
@@ -107,8 +114,10 @@ impl Page<'_> {
         match *shape {
             Shape::Nest(table) | Shape::Families(table) => self.attributes(path, table),
             Shape::Repeat(table) => self.attributes(&format!("{path}[]"), table),
-            Shape::By(_, layouts) => {
-                for (name, layout) in layouts {
+            Shape::By(sibling, layouts) => {
+                let of_links = matches!(sibling, "kind" | "slave_kind");
+                let told = |name: &&str| !of_links || links::CARRIED.contains(name);
+                for (name, layout) in layouts.iter().filter(|(name, _)| told(name)) {
                     self.inner(&format!("{path}({name})"), layout);
                 }
             }

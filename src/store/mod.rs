@@ -75,7 +75,7 @@ pub fn prefix(namespace: &str, name: &str, uid: &str) -> String {
 
 impl Store {
     /// Prepares a store; nothing is asked of it yet (see [`Self::probe`]). A folder is made if it is
-    /// missing.
+    /// missing. Blocks for files and certificates: an async caller calls it on a blocking thread.
     ///
     /// # Errors
     /// [`Error::Settings`] and [`Error::Disk`].

@@ -27,7 +27,7 @@ impl Place {
                 }
             }
             Self::S3 { bucket, key } => {
-                let store = bucket_of(bucket)?;
+                let store = bucket_of(bucket).await?;
                 store.within("download", store.fetch(key, limit)).await
             }
         }
@@ -48,7 +48,7 @@ impl Place {
                 path.display().to_string()
             }
             Self::S3 { bucket, key } => {
-                let store = bucket_of(bucket)?;
+                let store = bucket_of(bucket).await?;
                 store.within("upload", store.create(key, &digest, content)).await?;
                 key.clone()
             }
@@ -57,9 +57,11 @@ impl Place {
     }
 }
 
-fn bucket_of(bucket: &str) -> Result<Store, Error> {
+async fn bucket_of(bucket: &str) -> Result<Store, Error> {
     let root = Place::S3 { bucket: bucket.to_owned(), key: String::new() };
-    Store::open(&Settings::from_env(root)?)
+    let open = move || Settings::from_env(root).and_then(|settings| Store::open(&settings));
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.unwrap_or_else(|panic| Err(Error::Settings(panic.to_string())))
 }
 
 /// Runs a file operation off the async threads.

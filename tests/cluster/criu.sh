@@ -38,6 +38,7 @@ install_criu() {
 }
 
 # private_apt COMMAND...: apt with its own sources, lists and cache (but the machine's proxy settings).
+# The mirror may be a snapshot, whose signed index is past its date.
 private_apt() {
 	local command=$1 apt=$CRIU_DIR/apt
 	shift
@@ -45,7 +46,7 @@ private_apt() {
 		-o Dir::Etc::SourceList="$apt/sid.sources" \
 		-o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null \
 		-o Dir::State::Lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
-		-o APT::Sandbox::User=root "$@"
+		-o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root "$@"
 }
 
 # debian_mirror: where this machine gets its Debian from.

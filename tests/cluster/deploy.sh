@@ -11,7 +11,8 @@ for part in topology cgroups machines control_plane images store; do
 done
 
 TARGET=x86_64-unknown-linux-gnu
-PROFILE=${NETCKPT_PROFILE:-lab}
+# That of the tests, so that nothing is compiled twice; the image gets stripped binaries.
+PROFILE=${NETCKPT_PROFILE:-dev}
 AGENT_IMAGE=localhost/netckpt
 RELEASE=netckpt
 NAMESPACE=netckpt-system

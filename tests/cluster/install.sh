@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the builds, the tests and the demo need on a bare Debian, only what is missing.
+#   install.sh            all of it
+#   install.sh packages   without the second S3 server, which only the tests of the store use
 
 # shellcheck source=lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -18,7 +20,7 @@ PACKAGES=(
 main() {
 	one_at_a_time install "$@"
 	install_packages "${PACKAGES[@]}"
-	cached moto "$MOTO_VERSION" install_moto
+	[[ ${1:-} == packages ]] || cached moto "$MOTO_VERSION" install_moto
 }
 
 # moto_server: an S3 endpoint that shares no code with ours.

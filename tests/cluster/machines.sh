@@ -70,7 +70,7 @@ enter() {
 	local init
 	init=$(init_of "$1") || die "machine $1 is not up"
 	shift
-	ENTER=(nsenter --target "$init" --mount --uts --ipc --cgroup --net --pid -- env "${MACHINE_ENV[@]}" "$@")
+	ENTER=(nsenter --target "$init" --root --mount --uts --ipc --cgroup --net --pid -- env "${MACHINE_ENV[@]}" "$@")
 }
 
 # on MACHINE COMMAND...: runs a command in a machine.

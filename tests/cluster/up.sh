@@ -15,7 +15,7 @@ main() {
 	if is_healthy; then
 		say "The cluster is up."
 	else
-		step "packages" "$CLUSTER_DIR/install.sh"
+		step "packages" "$CLUSTER_DIR/install.sh" packages
 		step "programs" "$CLUSTER_DIR/build.sh"
 		step "CRIU" "$CLUSTER_DIR/criu.sh"
 		step "test images" test_images

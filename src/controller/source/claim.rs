@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt};
 
 use super::course::{self, Step};
 use super::judge::{self, Verdict};
-use super::record::{self, Failure, RecordError};
+use super::record::{self, Failure, News, RecordError};
 use crate::api::{NetCheckpoint, Reason};
 use crate::controller::{Agent, SharedAgent};
 
@@ -63,7 +63,7 @@ async fn ours(agent: &Agent, checkpoint: &NetCheckpoint, pod: &Pod) -> Result<Ac
         (Verdict::Go, Some(_)) => claim(agent, checkpoint, pod).await,
         (Verdict::Go, None) => {
             let message = late(checkpoint, "the agent of the pod's node came too late");
-            end(agent, checkpoint, Some(pod), Reason::TimedOut, &message).await
+            end_ours(agent, checkpoint, pod, Reason::TimedOut, &message).await
         }
         (Verdict::Wait(reason, message), Some(left)) => {
             let message = until(checkpoint, &message);
@@ -71,10 +71,10 @@ async fn ours(agent: &Agent, checkpoint: &NetCheckpoint, pod: &Pod) -> Result<Ac
             Ok(Action::requeue(left))
         }
         (Verdict::Wait(reason, message), None) => {
-            end(agent, checkpoint, Some(pod), reason, &late(checkpoint, &message)).await
+            end_ours(agent, checkpoint, pod, reason, &late(checkpoint, &message)).await
         }
         (Verdict::Refuse(reason, message), _) => {
-            end(agent, checkpoint, Some(pod), reason, &message).await
+            end_ours(agent, checkpoint, pod, reason, &message).await
         }
     }
 }
@@ -90,7 +90,8 @@ async fn claim(
     let message =
         format!("the agent on node {} captures the network of pod {}", agent.node, pod.name_any());
     let reason = Reason::CheckpointInProgress;
-    record::tell(agent, checkpoint, None, EventType::Normal, reason, &message).await;
+    let news = News { action: "Claim", kind: EventType::Normal, reason, message: &message };
+    record::tell(agent, checkpoint, Some(pod), news).await;
     Ok(Action::await_change())
 }
 
@@ -141,6 +142,19 @@ async fn ask(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Option<Pod>, R
         Ok(answer) => answer.map_err(|error| RecordError::Api(Box::new(error))),
         Err(_) => Err(RecordError::Late),
     }
+}
+
+/// Claims what has failed, so that it is out of the other agents' sight.
+async fn end_ours(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    pod: &Pod,
+    reason: Reason,
+    message: &str,
+) -> Result<Action, RecordError> {
+    let mut claimed = checkpoint.clone();
+    claimed.status.get_or_insert_default().node_name = Some(agent.node.clone());
+    end(agent, &claimed, Some(pod), reason, message).await
 }
 
 async fn end(

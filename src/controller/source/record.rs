@@ -128,7 +128,7 @@ pub async fn waiting(
     let new = course::waiting(checkpoint, reason, message, Timestamp::now());
     let unchanged = checkpoint.status.as_ref().is_some_and(|old| old.conditions == new.conditions);
     if !unchanged {
-        tracing::info!(checkpoint = %shown(checkpoint), %reason, message, "waiting");
+        tracing::info!(checkpoint = %shown(checkpoint), %reason, why = message, "waiting");
         status(agent, checkpoint, &new).await?;
     }
     Ok(!unchanged)
@@ -147,9 +147,10 @@ pub async fn failed(
     let Failure { at, reason, message } = failure;
     let new = course::failed(checkpoint, at, reason, message, Timestamp::now());
     status(agent, checkpoint, &new).await?;
-    tracing::warn!(checkpoint = %shown(checkpoint), %reason, message, "failed");
+    tracing::warn!(checkpoint = %shown(checkpoint), %reason, why = message, "failed");
     agent.metrics.captured(reason.as_str());
-    tell(agent, checkpoint, pod, EventType::Warning, reason, message).await;
+    let news = News { action: "Fail", kind: EventType::Warning, reason, message };
+    tell(agent, checkpoint, pod, news).await;
     Ok(())
 }
 
@@ -161,21 +162,27 @@ pub struct Failure<'a> {
     pub message: &'a str,
 }
 
+/// What is told in events.
+#[derive(Debug, Clone, Copy)]
+pub struct News<'a> {
+    /// What the agent did: `Claim`, `Retry`, `Complete`, `Fail` or `Delete`.
+    pub action: &'static str,
+    pub kind: EventType,
+    pub reason: Reason,
+    pub message: &'a str,
+}
+
 /// Publishes an event on the checkpoint and on the pod.
-pub async fn tell(
-    agent: &Agent,
-    checkpoint: &NetCheckpoint,
-    pod: Option<&Pod>,
-    kind: EventType,
-    reason: Reason,
-    message: &str,
-) {
-    let on_pod = pod.map(reference).or_else(|| captured_pod(checkpoint));
-    agent.tell(&reference(checkpoint), kind, reason.as_str(), message.to_owned()).await;
-    if let Some(pod) = on_pod {
-        let note = format!("NetCheckpoint {}: {message}", checkpoint.name_any());
-        agent.tell(&pod, kind, reason.as_str(), note).await;
-    }
+pub async fn tell(agent: &Agent, checkpoint: &NetCheckpoint, pod: Option<&Pod>, news: News<'_>) {
+    let News { action, kind, reason, message } = news;
+    let reason = reason.as_str();
+    let about = reference(checkpoint);
+    let on_checkpoint = agent.tell_of(action, &about, kind, reason, message.to_owned());
+    let Some(pod) = pod.map(reference).or_else(|| captured_pod(checkpoint)) else {
+        return on_checkpoint.await;
+    };
+    let note = format!("NetCheckpoint {}: {message}", checkpoint.name_any());
+    tokio::join!(on_checkpoint, agent.tell_of(action, &pod, kind, reason, note));
 }
 
 /// The pod by what the status knows of it.

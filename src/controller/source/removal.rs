@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
-use super::record::{self, RecordError};
+use super::record::{self, News, RecordError};
 use super::spool::Spool;
 use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
 use crate::controller::{Agent, StorageError};
@@ -16,10 +16,15 @@ use crate::{image, store};
 /// silence, and `deletionPolicy: Retain` lets the object go.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// Longest time of one attempt.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
 /// An image in a store.
 struct Stored {
     storage: String,
     key: String,
+    /// Whether the status names it. The other kind is one whose upload was begun and never confirmed.
+    is_named: bool,
 }
 
 pub(super) async fn reconcile(
@@ -49,10 +54,28 @@ async fn remove_image(
     uid: &str,
 ) -> Result<(), StorageError> {
     let Some(stored) = image_of(agent, checkpoint, spool, uid).await else { return Ok(()) };
-    let storage = agent.storages.open(Some(&stored.storage)).await?;
-    storage.store().delete(&stored.key).await.map_err(|error| storage.failed(error))?;
-    tracing::info!(key = stored.key, storage = stored.storage, "image deleted");
+    let (key, name) = (&stored.key, &stored.storage);
+    match delete(agent, &stored).await {
+        Ok(()) => tracing::info!(key, storage = name, "image deleted"),
+        // Most likely it never came there, and nobody is to wait for it past the checkpoint's time.
+        Err(error) if !stored.is_named && record::time_left(checkpoint).is_none() => {
+            tracing::warn!(key, storage = name, %error, "an unconfirmed upload may have stayed");
+        }
+        Err(error) => return Err(error),
+    }
     Ok(())
+}
+
+async fn delete(agent: &Agent, stored: &Stored) -> Result<(), StorageError> {
+    let storage = agent.storages.open(Some(&stored.storage)).await?;
+    match tokio::time::timeout(ATTEMPT, storage.store().delete(&stored.key)).await {
+        Ok(outcome) => outcome.map_err(|error| storage.failed(error)),
+        Err(_) => {
+            let (at, what) = (storage.name.clone(), "delete".to_owned());
+            let slow = store::Error::Slow { at, what, seconds: ATTEMPT.as_secs() };
+            Err(storage.failed(slow))
+        }
+    }
 }
 
 /// The image to delete: the one of the status, or one whose upload was begun and never confirmed.
@@ -65,13 +88,13 @@ async fn image_of(
     if let Some(image) = checkpoint.status.as_ref().and_then(|status| status.image.as_ref()) {
         let is_kept = checkpoint.spec.deletion_policy == DeletionPolicy::Retain;
         let (storage, key) = (image.storage_name.clone(), image.key.clone());
-        return (!is_kept).then_some(Stored { storage, key });
+        return (!is_kept).then_some(Stored { storage, key, is_named: true });
     }
     // Nothing names this one, so it goes whatever the policy is.
     let spooled = spool.kept(uid).await.ok().flatten()?;
     let storage = agent.storages.open(checkpoint.spec.storage_name.as_deref()).await.ok()?;
     let key = store::key(&prefix(checkpoint), &image::digest(&spooled.bytes));
-    Some(Stored { storage: storage.name, key })
+    Some(Stored { storage: storage.name, key, is_named: false })
 }
 
 /// Where a checkpoint's images are in a store.
@@ -92,7 +115,9 @@ async fn retained_by(
     );
     let reason = Reason::Deleting;
     if record::waiting(agent, checkpoint, reason, &message).await? {
-        record::tell(agent, checkpoint, None, EventType::Warning, reason, &message).await;
+        let kind = EventType::Warning;
+        let news = News { action: "Delete", kind, reason, message: &message };
+        record::tell(agent, checkpoint, None, news).await;
     }
     Ok(Action::requeue(AGAIN))
 }

@@ -16,7 +16,7 @@ use kube::runtime::events::EventType;
 use super::course::{self, Capture, Step};
 use super::judge::{self, Verdict};
 use super::reading;
-use super::record::{self, Failure, RecordError};
+use super::record::{self, Failure, News, RecordError};
 use super::removal::{self, prefix};
 use super::spool::{Spool, SpoolError, Spooled};
 use crate::api::{ConditionType, ImageStatus, NetCheckpoint, OnUnsupported, Reason, Traffic, find};
@@ -99,7 +99,9 @@ async fn go_on(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Action, Reco
         Ok(Err(Setback::Passing(reason, message))) => {
             let message = format!("{message}; tried again until {}", judge::deadline(checkpoint));
             if record::waiting(agent, &seen, reason, &message).await? {
-                record::tell(agent, &seen, None, EventType::Warning, reason, &message).await;
+                let kind = EventType::Warning;
+                let news = News { action: "Retry", kind, reason, message: &message };
+                record::tell(agent, &seen, None, news).await;
             }
             Ok(Action::requeue(record::time_left(checkpoint).unwrap_or_default().min(AGAIN)))
         }
@@ -252,7 +254,8 @@ async fn store(
     agent.metrics.captured(reason.as_str());
     let message = find(&status.conditions, ConditionType::Ready).map(|c| c.message.as_str());
     let message = message.unwrap_or_default();
-    tracing::info!(checkpoint = %record::shown(seen), message, "stored");
-    record::tell(agent, seen, None, EventType::Normal, reason, message).await;
+    tracing::info!(checkpoint = %record::shown(seen), what = message, "stored");
+    let news = News { action: "Complete", kind: EventType::Normal, reason, message };
+    record::tell(agent, seen, None, news).await;
     Ok(())
 }

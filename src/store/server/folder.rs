@@ -79,13 +79,17 @@ impl Folder {
     }
 
     /// The objects of a bucket; the protocol library has checked that its name is one.
-    fn bucket(&self, name: &str) -> S3Result<LocalFileSystem> {
+    async fn bucket(&self, name: &str) -> S3Result<LocalFileSystem> {
         let path = self.root.join(name);
-        if !path.is_dir() {
-            return Err(s3_error!(NoSuchBucket, "The bucket does not exist"));
+        let open = move || match path.is_dir() {
+            true => LocalFileSystem::new_with_prefix(path).map(Some),
+            false => Ok(None),
+        };
+        let opened = tokio::task::spawn_blocking(open).await.map_err(S3Error::internal_error)?;
+        match opened.map_err(|error| failed(&error))? {
+            Some(files) => Ok(files.with_fsync(true).with_automatic_cleanup(true)),
+            None => Err(s3_error!(NoSuchBucket, "The bucket does not exist")),
         }
-        let files = LocalFileSystem::new_with_prefix(path).map_err(|error| failed(&error))?;
-        Ok(files.with_fsync(true).with_automatic_cleanup(true))
     }
 
     /// Writes a body to a file of its own under [`UPLOADS`].
@@ -124,7 +128,7 @@ impl S3 for Folder {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let input = request.input;
-        let files = self.bucket(&input.bucket)?;
+        let files = self.bucket(&input.bucket).await?;
         let path = object_path(&input.key)?;
         let create = match &input.if_none_match {
             None => false,
@@ -167,7 +171,7 @@ impl S3 for Folder {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        let files = self.bucket(&input.bucket)?;
+        let files = self.bucket(&input.bucket).await?;
         let range = input.range.map(|range| match range {
             Range::Int { first, last: Some(last) } => {
                 GetRange::Bounded(first..last.saturating_add(1))
@@ -200,7 +204,7 @@ impl S3 for Folder {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        let files = self.bucket(&request.input.bucket)?;
+        let files = self.bucket(&request.input.bucket).await?;
         let meta = files.head(&object_path(&request.input.key)?).await;
         let meta = meta.map_err(|error| failed(&error))?;
         Ok(S3Response::new(HeadObjectOutput {
@@ -215,7 +219,7 @@ impl S3 for Folder {
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        let files = self.bucket(&request.input.bucket)?;
+        let files = self.bucket(&request.input.bucket).await?;
         match files.delete(&object_path(&request.input.key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(failed(&error)),
@@ -228,7 +232,7 @@ impl S3 for Folder {
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
-        let files = self.bucket(&input.bucket)?;
+        let files = self.bucket(&input.bucket).await?;
         let prefix = input.prefix.clone().unwrap_or_default();
         // The last of the page before is the token of the next.
         let after = input.continuation_token.clone().or_else(|| input.start_after.clone());
@@ -272,7 +276,7 @@ impl S3 for Folder {
         &self,
         request: S3Request<HeadBucketInput>,
     ) -> S3Result<S3Response<HeadBucketOutput>> {
-        self.bucket(&request.input.bucket)?;
+        self.bucket(&request.input.bucket).await?;
         Ok(S3Response::new(HeadBucketOutput::default()))
     }
 
@@ -296,10 +300,9 @@ impl S3 for Folder {
         let mut names = Vec::new();
         let mut entries = tokio::fs::read_dir(&self.root).await.map_err(S3Error::internal_error)?;
         while let Some(entry) = entries.next_entry().await.map_err(S3Error::internal_error)? {
+            let is_folder = entry.file_type().await.is_ok_and(|kind| kind.is_dir());
             match entry.file_name().into_string() {
-                Ok(name) if s3s::path::check_bucket_name(&name) && entry.path().is_dir() => {
-                    names.push(name);
-                }
+                Ok(name) if is_folder && s3s::path::check_bucket_name(&name) => names.push(name),
                 _ => {}
             }
         }

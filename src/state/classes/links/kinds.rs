@@ -5,7 +5,7 @@ use crate::state::table::{Attr, Fate, Field, Shape};
 use crate::state::{Fault, Value};
 
 /// Kinds whose links come back. The other tables serve to print and compare, and wait for their test.
-const CARRIED: &[&str] = &["veth"];
+pub const CARRIED: &[&str] = &["veth"];
 
 /// `IFLA_INFO_DATA` by `IFLA_INFO_KIND`.
 pub const KINDS: &[(&str, Shape)] = &[

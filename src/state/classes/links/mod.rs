@@ -4,6 +4,8 @@ mod bridge;
 mod kinds;
 mod tunnels;
 
+pub use kinds::CARRIED;
+
 use crate::netlink::Protocol;
 use crate::state::table::{Attr, Class, Dump, Fate, Field, Shape, Source};
 use crate::state::{Names, Value};

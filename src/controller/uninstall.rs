@@ -12,7 +12,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// It isn't known whether the DaemonSet is being removed. Nothing may be taken away then.
 #[derive(Debug, thiserror::Error)]
-pub enum RemovalError {
+pub enum UninstallError {
     #[error("DaemonSet {name}: the API server did not answer within {DEADLINE:?}")]
     Late { name: String },
     #[error("DaemonSet {name}: {source}")]
@@ -27,19 +27,19 @@ pub enum RemovalError {
 /// uninstalling deletes the service account and its bindings together with the DaemonSet.
 ///
 /// # Errors
-/// [`RemovalError`], when it can't be told.
-pub async fn is_removed(client: Client, daemonset: &str) -> Result<bool, RemovalError> {
+/// [`UninstallError`], when it can't be told.
+pub async fn is_removed(client: Client, daemonset: &str) -> Result<bool, UninstallError> {
     let (namespace, name) = daemonset
         .split_once('/')
         .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
-        .ok_or_else(|| RemovalError::Name(daemonset.to_owned()))?;
+        .ok_or_else(|| UninstallError::Name(daemonset.to_owned()))?;
     let api: Api<DaemonSet> = Api::namespaced(client, namespace);
     match tokio::time::timeout(DEADLINE, api.get(name)).await {
-        Err(_) => Err(RemovalError::Late { name: daemonset.to_owned() }),
+        Err(_) => Err(UninstallError::Late { name: daemonset.to_owned() }),
         Ok(Ok(found)) => Ok(found.metadata.deletion_timestamp.is_some()),
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403 | 404) => Ok(true),
         Ok(Err(source)) => {
-            Err(RemovalError::Api { name: daemonset.to_owned(), source: Box::new(source) })
+            Err(UninstallError::Api { name: daemonset.to_owned(), source: Box::new(source) })
         }
     }
 }

@@ -1,0 +1,97 @@
+//! `netckpt restore`.
+
+use super::namespace::{HostSide, Target};
+use super::output::{self, Format};
+use super::progress::Progress;
+use super::{Outcome, Unsupported, place};
+use crate::restore::{self, Options, Report};
+use crate::store::Place;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The image.
+    place: Place,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    host: HostSide,
+    /// Print the plan and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// What to do with what the image lacks or this version can't restore, where it matters.
+    #[arg(long, value_enum, default_value_t = Unsupported::Fail)]
+    on_unsupported: Unsupported,
+    /// How the report is printed.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let image = place::read(&self.place)?;
+        let report_only = self.on_unsupported == Unsupported::Report;
+        if !self.dry_run {
+            self.on_unsupported.judge(&image.manifest.not_carried)?;
+        }
+        let options = Options { dry_run: self.dry_run, leave_unknown: report_only };
+        let (target, host) = (self.target.open()?, self.host.open()?);
+        let progress = Progress::start("restoring");
+        let report = restore::restore(&target, host.as_ref(), &image, &options)?;
+        drop(progress);
+        match self.output {
+            Format::Tree if self.dry_run => output::line(&plan(&report)),
+            Format::Tree => output::line(&text(&report)),
+            format => output::print(format, &json(&report))?,
+        }
+        Ok(Outcome::Good)
+    }
+}
+
+fn plan(report: &Report) -> String {
+    let steps = report.plans.iter().flat_map(|plan| &plan.steps);
+    let mut text: String = steps.map(|step| format!("{step}\n")).collect();
+    if text.is_empty() {
+        text.push_str("nothing to do: the namespace is as the image says\n");
+    }
+    text
+}
+
+fn text(report: &Report) -> String {
+    use std::fmt::Write;
+    let mut text = format!(
+        "restored and verified: {} steps in {} round{}, {:.1} ms\n",
+        report.steps,
+        report.rounds,
+        if report.rounds == 1 { "" } else { "s" },
+        report.timings.total.as_secs_f64() * 1000.0
+    );
+    for (section, what) in &report.left {
+        let _ = writeln!(text, "left out: {section}: {what}");
+    }
+    for finding in &report.differences {
+        let _ = writeln!(text, "differs, and does not matter: {finding}");
+    }
+    text
+}
+
+fn json(report: &Report) -> serde_json::Value {
+    let micros = |time: std::time::Duration| time.as_micros() as u64;
+    let left = report.left.iter();
+    serde_json::json!({
+        "rounds": report.rounds,
+        "steps": report.steps,
+        "plan": report.plans.iter().flat_map(|plan| &plan.steps).map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        "leftOut": left.map(|(section, what)| serde_json::json!({"section": section, "what": what}))
+            .collect::<Vec<_>>(),
+        "differences": report.differences.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "micros": {
+            "check": micros(report.timings.check),
+            "read": micros(report.timings.read),
+            "plan": micros(report.timings.plan),
+            "apply": micros(report.timings.apply),
+            "verify": micros(report.timings.verify),
+            "total": micros(report.timings.total),
+        },
+    })
+}

@@ -1,0 +1,408 @@
+//! The destination role: behind the gate's socket, gives a pod the network of its NetCheckpoint
+//! before the pod's first container is created.
+
+mod error;
+pub mod rebuild;
+mod tell;
+mod wanted;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Agent, SharedAgent};
+use crate::api::{ImageStatus, NetCheckpoint, RestoreReason, RestoreState};
+use crate::gate::attachment::{self, Checked};
+use crate::gate::protocol::{Answer, Attachment, Refused, Restored};
+use crate::gate::server::{self, Attachments, Server};
+use crate::host::{self, Inside, Ways};
+use crate::http::Role;
+use crate::image::{Image, Limits};
+
+pub use error::RestoreError;
+use rebuild::{Rebuild, Rebuilt};
+use tell::{Standing, Timings, tell};
+use wanted::Wanted;
+
+/// A restore that takes longer is told of before it has ended.
+const LONG: Duration = Duration::from_secs(1);
+/// How long answers and writes in hand may take once the agent is to end.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// The role could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Socket(#[from] server::Error),
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    #[error("a thread of the agent broke off: {0}")]
+    Thread(String),
+}
+
+/// Sweeps what earlier agents left, and serves the socket until the agent ends.
+///
+/// # Errors
+/// When the socket or the records can't be used. What can't be swept is only logged: a pod that is
+/// restored now does not depend on it.
+pub async fn run(agent: SharedAgent, socket: PathBuf) -> Result<(), Error> {
+    let not_yet = agent.readiness.wait_for("socket");
+    let ways = Arc::new(Ways::open(&agent.state_dir.join("attachments"))?);
+    let swept = on_thread({
+        let ways = ways.clone();
+        move || ways.sweep()
+    });
+    match swept.await.map_err(Error::Thread)? {
+        Ok(gone) => {
+            for record in gone {
+                tracing::info!(
+                    container = record.container_id,
+                    pod = record.pod.name,
+                    "swept the way to a pod that is gone"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "what earlier agents left on the node can't be swept"),
+    }
+    let server = Server::bind(&socket)?;
+    let ending = agent.ending.begun();
+    let destination = Arc::new(Destination { agent, ways, telling: Mutex::default() });
+    drop(not_yet);
+    server.serve(destination.clone(), ending, GRACE).await;
+    destination.told().await;
+    Ok(())
+}
+
+struct Destination {
+    agent: SharedAgent,
+    ways: Arc<Ways>,
+    /// Writes that no pod waits for.
+    telling: Mutex<JoinSet<()>>,
+}
+
+impl Attachments for Destination {
+    async fn add(&self, attachment: Attachment, end: Instant) -> Answer {
+        match self.judged(attachment).await {
+            Ok(None) => Answer::Untouched,
+            Ok(Some((request, wanted))) => self.restore(request, wanted, end).await,
+            Err(error) => {
+                tracing::warn!(%error, "a request of the CNI plugin is refused");
+                Answer::Refused(error.refused())
+            }
+        }
+    }
+
+    async fn check(&self, attachment: Attachment, _end: Instant) -> Answer {
+        let ways = self.ways.clone();
+        match on_thread(move || check(&ways, &attachment)).await {
+            Ok(Ok(())) => Answer::Untouched,
+            Ok(Err(message)) | Err(message) => {
+                Answer::Refused(Refused { transient: false, message, details: String::new() })
+            }
+        }
+    }
+
+    async fn del(&self, attachment: Attachment) {
+        let (id, interface) = (attachment.container_id, attachment.interface);
+        if !attachment::container_id(&id) || !attachment::interface(&interface) {
+            return;
+        }
+        let ways = self.ways.clone();
+        match on_thread(move || ways.detach(&id, &interface)).await {
+            Ok(Ok(Some(record))) => {
+                tracing::info!(
+                    container = record.container_id,
+                    pod = record.pod.name,
+                    "took the way to a pod away"
+                );
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the way to a pod can't be taken away"),
+            Err(error) => tracing::warn!(error, "the way to a pod can't be taken away"),
+        }
+    }
+
+    async fn gc(&self) {
+        let ways = self.ways.clone();
+        if let Ok(Err(error)) = on_thread(move || ways.sweep()).await {
+            tracing::warn!(%error, "what is left of pods that are gone can't be swept");
+        }
+    }
+}
+
+/// One restore, from the request to the answer.
+struct Course<'a> {
+    agent: &'a Agent,
+    ways: &'a Arc<Ways>,
+    wanted: &'a Wanted,
+    step: Mutex<&'static str>,
+    timings: Mutex<Timings>,
+    checkpoint: Mutex<Option<NetCheckpoint>>,
+}
+
+impl Destination {
+    /// The request looked at, and whether its pod is to be restored.
+    async fn judged(
+        &self,
+        attachment: Attachment,
+    ) -> Result<Option<(Checked, Wanted)>, RestoreError> {
+        let request = on_thread(move || Checked::new(&attachment)).await;
+        let request = request.map_err(RestoreError::Thread)??;
+        let pod = wanted::pod(&self.agent, &request).await?;
+        Ok(Wanted::of(pod).map(|wanted| (request, wanted)))
+    }
+
+    async fn restore(&self, request: Checked, wanted: Wanted, end: Instant) -> Answer {
+        let _in_flight = self.agent.metrics.in_flight(Role::Destination);
+        let (started, clock) = (Timestamp::now(), Instant::now());
+        let course = Course {
+            agent: &self.agent,
+            ways: &self.ways,
+            wanted: &wanted,
+            step: Mutex::new("looking for the NetCheckpoint"),
+            timings: Mutex::default(),
+            checkpoint: Mutex::default(),
+        };
+        let (ended, ending) = oneshot::channel::<()>();
+        let told = self.under_way(wanted.clone(), started, ending);
+        let outcome = timeout_at(end, course.run(request)).await.unwrap_or_else(|_| {
+            let seconds = clock.elapsed().as_secs();
+            Err(RestoreError::Late { seconds, step: *lock(&course.step) })
+        });
+        let mut timings = *lock(&course.timings);
+        timings.total = Some(clock.elapsed());
+        let checkpoint = lock(&course.checkpoint).take();
+        let (answer, standing) = match outcome {
+            Ok(rebuilt) => {
+                let timings = timings.rebuilt(&rebuilt);
+                let message = good(&wanted, &rebuilt, &self.agent.node);
+                let (state, reason) = (RestoreState::Restored, RestoreReason::Restored);
+                let answer = Answer::Restored(rebuilt.restored);
+                (answer, Standing { state, reason, message, started, timings })
+            }
+            Err(error) => {
+                let (state, reason, message) =
+                    (RestoreState::Failed, error.reason(), error.to_string());
+                let answer = Answer::Refused(error.refused());
+                (answer, Standing { state, reason, message, started, timings })
+            }
+        };
+        drop(ended);
+        self.ended(wanted, checkpoint, standing, told);
+        answer
+    }
+
+    /// Tells on the pod that the restore is under way, if it has not ended within [`LONG`].
+    fn under_way(
+        &self,
+        wanted: Wanted,
+        started: Timestamp,
+        ended: oneshot::Receiver<()>,
+    ) -> JoinHandle<()> {
+        let agent = self.agent.clone();
+        tokio::spawn(async move {
+            if timeout(LONG, ended).await.is_ok() {
+                return;
+            }
+            let standing = Standing {
+                state: RestoreState::InProgress,
+                reason: RestoreReason::RestoreInProgress,
+                message: format!("the agent on {} rebuilds the network", agent.node),
+                started,
+                timings: Timings::default(),
+            };
+            tell(&agent, &wanted, None, &standing).await;
+        })
+    }
+
+    /// Counts, logs, and has it told while the answer is on its way.
+    fn ended(
+        &self,
+        wanted: Wanted,
+        checkpoint: Option<NetCheckpoint>,
+        standing: Standing,
+        before: JoinHandle<()>,
+    ) {
+        let metrics = &self.agent.metrics;
+        metrics.restored(standing.reason.as_str());
+        let times = standing.timings;
+        let steps = [("download", times.download), ("rebuild", times.rebuild)];
+        for (step, time) in steps.into_iter().chain([("verify", times.verify)]) {
+            if let Some(time) = time {
+                metrics.took(step, time);
+            }
+        }
+        let (pod, from) = (wanted.pod.name_any(), wanted.shown());
+        tracing::info!(pod, from, reason = %standing.reason, message = standing.message, ?times, "restore");
+        let agent = self.agent.clone();
+        let mut telling = lock(&self.telling);
+        while telling.try_join_next().is_some() {}
+        telling.spawn(async move {
+            // What was told before must not come after.
+            let _ = before.await;
+            tell(&agent, &wanted, checkpoint.as_ref(), &standing).await;
+        });
+    }
+
+    /// Waits for the writes in hand.
+    async fn told(&self) {
+        let mut telling = std::mem::take(&mut *lock(&self.telling));
+        let all = async { while telling.join_next().await.is_some() {} };
+        if timeout(GRACE, all).await.is_err() {
+            tracing::warn!("some restores could not be told of before the end");
+        }
+    }
+}
+
+impl Course<'_> {
+    async fn run(&self, request: Checked) -> Result<Rebuilt, RestoreError> {
+        let (checkpoint, stored) = wanted::checkpoint(self.agent, self.wanted).await?;
+        let pod_ips: Vec<IpAddr> = checkpoint
+            .status
+            .iter()
+            .flat_map(|status| &status.pod_ips)
+            .filter_map(|ip| ip.parse().ok())
+            .collect();
+        *lock(&self.checkpoint) = Some(checkpoint);
+        let image = self.download(&stored).await?;
+        self.carried(&image)?;
+        self.at("rebuilding");
+        let given_up = GiveUp::default();
+        let flag = given_up.0.clone();
+        let ways = self.ways.clone();
+        let pod = host::Pod {
+            namespace: request.namespace.clone(),
+            name: request.pod.clone(),
+            uid: request.uid.clone(),
+            checkpoint: self.wanted.checkpoint.clone(),
+        };
+        let leave_unsupported = self.wanted.leave_unsupported;
+        let rebuilt = on_thread(move || {
+            let rebuild = Rebuild {
+                container_id: &request.container_id,
+                interface: &request.interface,
+                pod,
+                netns: &request.netns,
+                path: Path::new(request.netns.name()),
+                image: &image,
+                pod_ips: &pod_ips,
+                leave_unsupported,
+                given_up: &flag,
+            };
+            rebuild.run(&ways)
+        });
+        let rebuilt = rebuilt.await.map_err(RestoreError::Thread)?;
+        given_up.not();
+        rebuilt
+    }
+
+    async fn download(&self, stored: &ImageStatus) -> Result<Image, RestoreError> {
+        self.at("downloading the image");
+        let started = Instant::now();
+        let failed = |source| RestoreError::Storage { checkpoint: self.wanted.shown(), source };
+        let storages = &self.agent.storages;
+        let storage = storages.open(Some(&stored.storage_name)).await.map_err(failed)?;
+        let limits = Limits::DEFAULT;
+        let size = u64::try_from(stored.size_bytes).unwrap_or_default().min(limits.file);
+        let bytes = storage.store().get(&stored.key, &stored.digest, size).await;
+        let bytes = bytes.map_err(|error| failed(storage.failed(error)))?;
+        lock(&self.timings).download = Some(started.elapsed());
+        self.at("reading the image");
+        let image = on_thread(move || Image::from_bytes(&bytes, &limits)).await;
+        let image = image.map_err(RestoreError::Thread)?;
+        image.map_err(|source| RestoreError::Image { checkpoint: self.wanted.shown(), source })
+    }
+
+    /// Refuses an image that leaves out what matters, unless the pod is content with that.
+    fn carried(&self, image: &Image) -> Result<(), RestoreError> {
+        let left: Vec<_> = image.manifest.not_carried.iter().filter(|one| one.matters).collect();
+        if left.is_empty() || self.wanted.leave_unsupported {
+            return Ok(());
+        }
+        let what: Vec<_> = left
+            .iter()
+            .take(4)
+            .map(|one| format!("{} {}", one.class, one.object).trim_end().to_owned())
+            .collect();
+        let more = left.len().saturating_sub(what.len());
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let what = format!("{}{more}", what.join(", "));
+        Err(RestoreError::NotCarried { checkpoint: self.wanted.shown(), what })
+    }
+
+    fn at(&self, step: &'static str) {
+        *lock(&self.step) = step;
+    }
+}
+
+/// Tells a thread that nobody waits for it any more, unless [`Self::not`] was said first.
+#[derive(Default)]
+struct GiveUp(Arc<AtomicBool>);
+
+impl GiveUp {
+    fn not(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn good(wanted: &Wanted, rebuilt: &Rebuilt, node: &str) -> String {
+    let Restored { addresses, .. } = &rebuilt.restored;
+    let addresses: Vec<_> = addresses.iter().map(|one| one.address.to_string()).collect();
+    let mut message = format!(
+        "the network of {} was rebuilt on {node} with {} and verified ({} steps in {} ms)",
+        wanted.checkpoint,
+        addresses.join(", "),
+        rebuilt.report.steps,
+        rebuilt.report.timings.total.as_millis(),
+    );
+    for (section, what) in &rebuilt.report.left {
+        message.push_str(&format!("; left out: {section} {what}"));
+    }
+    for lack in &rebuilt.lacks {
+        message.push_str(&format!("; {lack}"));
+    }
+    message
+}
+
+/// CHECK: the addresses that the node leads to the pod are the pod's.
+fn check(ways: &Ways, attachment: &Attachment) -> Result<(), String> {
+    let request = Checked::new(attachment).map_err(|error| error.to_string())?;
+    let record = ways.record(&request.container_id, &request.interface);
+    let Some(record) = record.map_err(|error| error.to_string())? else { return Ok(()) };
+    let inside = Inside::read(&request.netns, &request.interface);
+    let inside = inside.map_err(|error| error.to_string())?;
+    let has = |address: &IpAddr| inside.addresses.iter().any(|(one, _)| one == address);
+    match record.addresses.iter().find(|address| !has(address)) {
+        None => Ok(()),
+        Some(address) => Err(format!(
+            "the interface {} of the pod {}/{} has no longer the restored address {address}",
+            request.interface, request.namespace, request.pod
+        )),
+    }
+}
+
+/// Runs what blocks; the error is a panic's.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| panic.to_string())
+}
+
+/// What is guarded is plain data; a panic leaves it usable.
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,130 @@
+//! From an image to a pod's network on this node: rebuilt, verified, reachable. Without Kubernetes,
+//! and blocking.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::error::RestoreError;
+use crate::gate::protocol::{Address, Restored, Route};
+use crate::host::{Inside, Pod, Way, Ways};
+use crate::image::Image;
+use crate::netns::Namespace;
+use crate::restore::{self, Options, Report};
+
+/// What is to be rebuilt, and where.
+#[derive(Debug)]
+pub struct Rebuild<'a> {
+    pub container_id: &'a str,
+    pub interface: &'a str,
+    pub pod: Pod,
+    pub netns: &'a Namespace,
+    pub path: &'a Path,
+    pub image: &'a Image,
+    /// Addresses of the captured pod, the first one first: they come first in the answer.
+    pub pod_ips: &'a [IpAddr],
+    pub leave_unsupported: bool,
+    /// Set when nobody waits any more: the way is then taken away as soon as it is made.
+    pub given_up: &'a AtomicBool,
+}
+
+/// What was rebuilt.
+#[derive(Debug)]
+pub struct Rebuilt {
+    pub restored: Restored,
+    pub report: Report,
+    /// What the node can't do for the pod, as sentences.
+    pub lacks: Vec<String>,
+}
+
+impl Rebuilt {
+    /// Time of planning and applying.
+    #[must_use]
+    pub fn rebuild(&self) -> Duration {
+        self.report.timings.total.saturating_sub(self.report.timings.verify)
+    }
+}
+
+impl Rebuild<'_> {
+    /// Does it, in the node's namespace, which is the calling thread's.
+    ///
+    /// # Errors
+    /// [`RestoreError`]. A restore that fails has made the namespace what it was. When the restore
+    /// was good and the node can't be given the way, the runtime takes the sandbox down.
+    pub fn run(self, ways: &Ways) -> Result<Rebuilt, RestoreError> {
+        ways.free(self.pod_ips)?;
+        let before = Inside::read(self.netns, self.interface)?;
+        let bridge = ways.bridge(&before)?;
+        let node = Namespace::current().map_err(restore::Error::from)?;
+        let options = Options { leave_unknown: self.leave_unsupported, ..Options::default() };
+        let report = restore::restore(self.netns, Some(&node), self.image, &options)?;
+        let way = Way {
+            container_id: self.container_id,
+            interface: self.interface,
+            pod: self.pod,
+            netns: self.netns,
+            path: self.path,
+            bridge,
+        };
+        let inside = Inside::read(self.netns, self.interface)?;
+        let attached = ways.attach(&way)?;
+        if self.given_up.load(Ordering::SeqCst) {
+            // DEL may have come and gone before there was anything to take away.
+            ways.detach(self.container_id, self.interface)?;
+        }
+        let restored = restored(&inside, self.pod_ips);
+        Ok(Rebuilt { restored, report, lacks: attached.lacks })
+    }
+}
+
+/// The interface as the CNI result tells it.
+fn restored(inside: &Inside, pod_ips: &[IpAddr]) -> Restored {
+    let mut addresses: Vec<_> = inside.addresses.clone();
+    // Stable: what is not a pod address keeps the kernel's order, after those that are.
+    addresses.sort_by_key(|(address, _)| {
+        pod_ips.iter().position(|ip| ip == address).unwrap_or(usize::MAX)
+    });
+    let addresses = addresses.into_iter().map(|(address, prefix)| Address {
+        address,
+        prefix,
+        gateway: inside.default_gateway(address.is_ipv4()),
+    });
+    let main = inside.gateways.iter().filter(|one| one.table == u32::from(libc::RT_TABLE_MAIN));
+    let routes = main.map(|one| Route { to: one.to.0, prefix: one.to.1, gateway: one.gateway });
+    let mac = inside.mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+    Restored {
+        mac: Some(mac).filter(|mac| !mac.is_empty()),
+        mtu: Some(inside.mtu),
+        addresses: addresses.collect(),
+        routes: routes.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Gateway;
+
+    #[test]
+    fn the_pods_own_addresses_come_first() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let inside = Inside {
+            mac: vec![2, 0, 0, 0, 0, 0xa7],
+            mtu: 1450,
+            addresses: vec![(ip("10.9.9.9"), 24), (ip("fd00::7"), 64), (ip("10.244.1.7"), 24)],
+            gateways: vec![
+                Gateway { to: (ip("0.0.0.0"), 0), table: 100, gateway: ip("10.9.9.1") },
+                Gateway { to: (ip("0.0.0.0"), 0), table: 254, gateway: ip("10.244.1.1") },
+            ],
+            ..Inside::default()
+        };
+        let restored = restored(&inside, &[ip("10.244.1.7"), ip("fd00::7")]);
+        let order: Vec<_> = restored.addresses.iter().map(|one| one.address.to_string()).collect();
+        assert_eq!(order, ["10.244.1.7", "fd00::7", "10.9.9.9"]);
+        assert_eq!(restored.addresses[0].gateway, Some(ip("10.244.1.1")));
+        assert_eq!(restored.addresses[1].gateway, None);
+        assert_eq!(restored.routes.len(), 1);
+        assert_eq!(restored.mac.as_deref(), Some("02:00:00:00:00:a7"));
+    }
+}
