@@ -223,7 +223,7 @@ fn links() {
             ("hardware address", "link set eth0 address 02:aa:bb:cc:dd:ee"),
             ("broadcast address", "link set eth0 broadcast ff:ff:ff:ff:ff:fe"),
             ("down", "link set eth0 down"),
-            ("renamed", "link set eth0 down\nlink set eth0 name net7\nlink set net7 up"),
+            ("renamed", "link set eth0 down\nlink set eth0 name net7\nlink set net7 up\n!sleep 2"),
             ("GSO limits", "link set eth0 gso_max_size 20000 gso_max_segs 11"),
             ("GRO limit", "link set eth0 gro_max_size 20000"),
             ("IPv4 GSO and GRO", "link set eth0 gso_ipv4_max_size 20000 gro_ipv4_max_size 20001"),
@@ -238,7 +238,10 @@ fn links() {
                 "!sysctl -qw net.ipv6.conf.eth0.accept_ra=1 net.ipv6.conf.eth0.forwarding=0
                  token set ::17 dev eth0",
             ),
-            ("dormant mode", "link set eth0 mode dormant"),
+            (
+                "dormant mode",
+                "link set eth0 down\nlink set eth0 mode dormant\nlink set eth0 up\n!sleep 2",
+            ),
             ("lo down", "link set lo down"),
             ("lo with another mtu", "link set lo mtu 1500"),
             ("lo with an alias and a group", "link set lo alias self group 3"),
@@ -375,7 +378,10 @@ fn routes() {
                 "path metrics",
                 "route add 10.7.0.0/16 via 10.61.0.9 mtu 1300 advmss 1200 rtt 100 rttvar 50 window 1000 cwnd 10 initcwnd 20 initrwnd 30 ssthresh 40 reordering 5 hoplimit 33 quickack 1 rto_min 20 features ecn",
             ),
-            ("locked metrics", "route add 10.7.0.0/16 via 10.61.0.9 mtu lock 1300 rto_min lock 20"),
+            (
+                "locked metrics",
+                "route add 10.7.0.0/16 via 10.61.0.9 mtu lock 1300 advmss lock 1200",
+            ),
             ("congestion control", "route add 10.7.0.0/16 via 10.61.0.9 congctl reno"),
             (
                 "fast open without cookie",
