@@ -164,9 +164,8 @@ impl Sysctls {
 
 /// Whether nothing in a folder is carried: it is then not even listed.
 fn left_out(folder: &[u8]) -> bool {
-    let all_below =
-        |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
-    sysctls::LEFT_OUT.iter().any(|(pattern, _)| all_below(&pattern))
+    let below = |pattern: &str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
+    sysctls::LEFT_OUT.iter().any(|(pattern, _)| below(pattern))
 }
 
 /// Opens a file that belongs to the namespace; `None` for others.
