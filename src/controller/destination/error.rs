@@ -17,10 +17,7 @@ pub enum RestoreError {
     Api { what: String, why: String },
     #[error("the pod {namespace}/{name} with the UID {uid} is not known on the node {node}: {why}")]
     Pod { namespace: String, name: String, uid: String, node: String, why: &'static str },
-    #[error(
-        "there is no NetCheckpoint {name} in the namespace {namespace}; check the annotation {annotation} of the pod",
-        annotation = crate::api::RESTORE_FROM
-    )]
+    #[error("there is no NetCheckpoint {name} in the namespace {namespace}")]
     CheckpointNotFound { namespace: String, name: String },
     #[error("the NetCheckpoint {namespace}/{name} is not ready: {why}")]
     NotReady { namespace: String, name: String, why: String, ended: bool },
@@ -29,9 +26,7 @@ pub enum RestoreError {
     #[error("the image of the NetCheckpoint {checkpoint} can't be read: {source}")]
     Image { checkpoint: String, source: image::Error },
     #[error(
-        "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}; \
-         annotate the pod with {annotation}: Report to go on without",
-        annotation = crate::api::ON_UNSUPPORTED
+        "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}"
     )]
     NotCarried { checkpoint: String, what: String },
     #[error("the network can't be rebuilt: {0}")]
@@ -85,14 +80,19 @@ impl RestoreError {
         }
     }
 
+    /// What happened and what to do, for a person: in the condition, the events and the answer.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{self}. {}", self.reason().advice()).trim_end().to_owned()
+    }
+
     /// As the plugin hears it: kubelet shows it as an event of the pod.
     #[must_use]
     pub fn refused(&self) -> Refused {
-        let advice = self.reason().advice();
         Refused {
             transient: self.is_transient(),
-            message: format!("{}: {self}", self.reason()),
-            details: advice.to_owned(),
+            message: format!("{}: {}", self.reason(), self.told()),
+            details: String::new(),
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
         let refused = not_ready(false).refused();
         assert!(refused.transient);
         assert!(refused.message.starts_with("CheckpointNotReady: the NetCheckpoint shop/web"));
-        assert!(refused.details.contains("kubectl wait"));
+        assert!(refused.message.contains("kubectl wait"));
     }
 
     #[test]

@@ -180,8 +180,7 @@ impl Destination {
                 (answer, Standing { state, reason, message, started, timings })
             }
             Err(error) => {
-                let (state, reason, message) =
-                    (RestoreState::Failed, error.reason(), error.to_string());
+                let (state, reason, message) = (RestoreState::Failed, error.reason(), error.told());
                 let answer = Answer::Refused(error.refused());
                 (answer, Standing { state, reason, message, started, timings })
             }
