@@ -1,5 +1,7 @@
 //! Why a pod did not get its network, and whether another try may go better.
 
+use std::net::IpAddr;
+
 use tokio::time::error::Elapsed;
 
 use crate::api::{Reason, RestoreReason};
@@ -29,6 +31,8 @@ pub enum RestoreError {
         "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}"
     )]
     NotCarried { checkpoint: String, what: String },
+    #[error("the address {address} of the image is in use by the pod {pod} of this node")]
+    Occupied { address: IpAddr, pod: String },
     #[error("the network can't be rebuilt: {0}")]
     Restore(Box<restore::Error>),
     #[error("the network is rebuilt, and the node can't be given a way to it: {0}")]
@@ -58,7 +62,9 @@ impl RestoreError {
             Self::Image { .. } => RestoreReason::ImageDamaged,
             Self::NotCarried { .. } => RestoreReason::NotCarried,
             Self::Restore(error) => rebuilt(error),
-            Self::Host(host::Error::InUse(_)) => RestoreReason::AddressInUse,
+            Self::Occupied { .. } | Self::Host(host::Error::InUse(_)) => {
+                RestoreReason::AddressInUse
+            }
             Self::Late { .. } => RestoreReason::TimedOut,
             Self::Request(_)
             | Self::Api { .. }
@@ -73,7 +79,12 @@ impl RestoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Api { .. } | Self::Pod { .. } | Self::Late { .. } | Self::Thread(_) => true,
+            Self::Api { .. }
+            | Self::Pod { .. }
+            | Self::Late { .. }
+            | Self::Thread(_)
+            | Self::Occupied { .. }
+            | Self::Host(host::Error::InUse(_)) => true,
             Self::NotReady { ended, .. } => !ended,
             Self::Storage { source, .. } => source.reason() == Reason::StorageUnreachable,
             _ => false,

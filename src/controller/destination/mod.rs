@@ -3,6 +3,7 @@
 
 mod course;
 mod error;
+mod occupied;
 pub mod rebuild;
 mod tell;
 mod wanted;
