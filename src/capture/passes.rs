@@ -95,22 +95,30 @@ impl Passes<'_> {
         }
         loop {
             while !self.stale.is_empty() {
-                let waited = start.elapsed();
-                if waited > options.patience {
-                    let classes = self.stale.iter().map(|place| self.classes[*place].name);
-                    return Err(Error::KeepsChanging { classes: classes.collect(), waited });
-                }
+                self.hurry(options, start, &self.stale)?;
                 let again = std::mem::take(&mut self.stale);
                 self.pass(&again)?;
                 for place in again {
                     self.count_again(place);
                 }
             }
-            if self.unannounced_are_the_same()? {
+            let changed = self.changed_unannounced()?;
+            if changed.is_empty() {
                 return Ok(());
             }
+            self.hurry(options, start, &changed)?;
             self.watch.told(&mut self.stale)?;
         }
+    }
+
+    /// Ends the capture where patience has run out over these classes.
+    fn hurry(&self, options: &Options, start: Instant, over: &Stale) -> Result<(), Error> {
+        let waited = start.elapsed();
+        if waited <= options.patience {
+            return Ok(());
+        }
+        let classes = over.iter().map(|place| self.classes[*place].name).collect();
+        Err(Error::KeepsChanging { classes, waited })
     }
 
     /// Reads these classes, then takes what was told of any class meanwhile.
@@ -155,28 +163,28 @@ impl Passes<'_> {
         Ok(())
     }
 
-    /// Reads once more what no notification covers.
-    fn unannounced_are_the_same(&mut self) -> Result<bool, Error> {
-        let mut same = true;
+    /// Reads once more what no notification covers; answers what of it is not as it was.
+    fn changed_unannounced(&mut self) -> Result<Stale, Error> {
+        let mut changed = Stale::new();
         let listed = std::mem::take(&mut self.links_again);
-        if let Some(Files { place, found }) = &mut self.sysctls {
-            let place = *place;
-            if !found.read_again(listed).map_err(sysctls_failed)? {
-                same = false;
-                self.count_again(place);
-            }
+        if let Some(Files { place, found }) = &mut self.sysctls
+            && !found.read_again(listed).map_err(sysctls_failed)?
+        {
+            changed.insert(*place);
         }
         for place in 0..self.classes.len() {
             if let Source::Read(_) = self.classes[place].source {
                 let before = std::mem::take(&mut self.reading.sections[place]);
                 self.class(place)?;
                 if self.reading.sections[place] != before {
-                    same = false;
-                    self.count_again(place);
+                    changed.insert(place);
                 }
             }
         }
-        Ok(same)
+        for place in &changed {
+            self.count_again(*place);
+        }
+        Ok(changed)
     }
 
     fn count_again(&mut self, place: usize) {

@@ -164,9 +164,8 @@ impl Sysctls {
 
 /// Whether nothing in a folder is carried: it is then not even listed.
 fn left_out(folder: &[u8]) -> bool {
-    let all_below =
-        |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
-    sysctls::LEFT_OUT.iter().any(|(pattern, _)| all_below(&pattern))
+    let below = |pattern: &str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
+    sysctls::LEFT_OUT.iter().any(|(pattern, _)| below(pattern))
 }
 
 /// Opens a file that belongs to the namespace; `None` for others.
@@ -211,4 +210,54 @@ fn read(file: &File, into: &mut Vec<u8>) -> Result<bool, Errno> {
 /// Without the newline that every value ends with.
 fn trim(value: &[u8]) -> &[u8] {
     value.trim_ascii_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netns::Namespace;
+
+    fn says(found: &Sysctls, path: &str, value: &str) -> bool {
+        let entry = [path.as_bytes(), value.as_bytes(), b""].join(&0);
+        found.bytes.windows(entry.len()).any(|window| window == entry)
+    }
+
+    #[test]
+    fn what_can_be_written_is_read_and_changes_are_seen() {
+        let namespace = Namespace::create().unwrap();
+        namespace
+            .run(|| {
+                let mut found = Sysctls::read().unwrap();
+                assert_eq!(found.unreadable, []);
+                assert!(says(&found, "ipv4/ip_forward", "0"));
+                assert!(says(&found, "ipv6/conf/lo/hop_limit", "64"));
+                assert!(!found.bytes.windows(5).any(|window| window == b"flush"));
+                assert!(found.read_again(false).unwrap());
+                for (path, value) in [("ip_forward", "1"), ("ip_local_reserved_ports", "7-9,80")] {
+                    std::fs::write(format!("{ROOT}/ipv4/{path}"), value).unwrap();
+                    assert!(!found.read_again(false).unwrap(), "{path} changed");
+                    assert!(says(&found, &format!("ipv4/{path}"), value));
+                    assert!(found.read_again(false).unwrap());
+                }
+            })
+            .unwrap();
+    }
+
+    /// Every second port: longer than what is asked for first.
+    #[test]
+    fn long_values_are_whole() {
+        let namespace = Namespace::create().unwrap();
+        let ports: Vec<_> = (1..8_000).step_by(2).map(|port| port.to_string()).collect();
+        let ports = ports.join(",");
+        namespace
+            .run(|| {
+                std::fs::write(format!("{ROOT}/ipv4/ip_local_reserved_ports"), &ports).unwrap();
+                let mut found = Sysctls::read().unwrap();
+                assert!(says(&found, "ipv4/ip_local_reserved_ports", &ports));
+                assert!(found.read_again(false).unwrap());
+                std::fs::write(format!("{ROOT}/ipv4/ip_local_reserved_ports"), "7").unwrap();
+                assert!(!found.read_again(false).unwrap());
+            })
+            .unwrap();
+    }
 }

@@ -1,6 +1,7 @@
 //! What the kernel tells of changes while a capture reads.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::Error;
 use crate::netlink::{Protocol, Socket, messages};
@@ -31,12 +32,13 @@ impl Watch {
         for (place, class) in classes.iter().enumerate() {
             let Source::Netlink { protocol, groups, notices, .. } = class.source else { continue };
             let failed = |source| Error::Subscribe { class: class.name, source };
-            if !protocols.contains_key(&protocol) {
-                let socket = Socket::open(protocol).map_err(failed)?;
-                let watched = Watched { socket, notices: BTreeMap::new(), all: Vec::new() };
-                protocols.insert(protocol, watched);
-            }
-            let Some(watched) = protocols.get_mut(&protocol) else { continue };
+            let watched = match protocols.entry(protocol) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let socket = Socket::open(protocol).map_err(failed)?;
+                    entry.insert(Watched { socket, notices: BTreeMap::new(), all: Vec::new() })
+                }
+            };
             watched.socket.subscribe(groups).map_err(failed)?;
             watched.all.push(place);
             for notice in notices {
