@@ -14,7 +14,6 @@ use crate::netlink::Protocol;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     RemoveRoutes,
-    RemoveNexthops,
     RemoveNeighbours,
     RemoveAddresses,
     RemoveLinks,
@@ -46,7 +45,6 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RemoveRoutes => "remove routes",
-            Self::RemoveNexthops => "remove nexthops",
             Self::RemoveNeighbours => "remove neighbours",
             Self::RemoveAddresses => "remove addresses",
             Self::RemoveLinks => "remove links",
