@@ -184,7 +184,7 @@ fn is_absent(error: &crate::netlink::Error) -> bool {
     matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
 }
 
-fn sysctls_failed(source: std::io::Error) -> Error {
+pub(super) fn sysctls_failed(source: std::io::Error) -> Error {
     let source = ReadError::File { path: super::sysctls::ROOT.to_owned(), source };
     Error::Read { class: "sysctls", source }
 }
