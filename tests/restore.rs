@@ -3,7 +3,7 @@
 
 mod netns;
 
-use netckpt::image::{Evidence, Image, Manifest, Origin, Snapshot};
+use netckpt::image::{Evidence, Image, Manifest, Origin};
 use netckpt::netns::Namespace;
 use netckpt::restore::{self, Error, Options, Report, Undone};
 use netns::{Ns, Pair};
@@ -280,6 +280,13 @@ fn a_dry_run_changes_nothing() {
     assert_eq!(before, told(&target.pod));
 }
 
+/// The links of a node as its own network setup knows them.
+fn ends(node: &Ns) -> Vec<String> {
+    let Value::Array(links) = node.json(&["ip", "-j", "-d", "link"]) else { panic!("no list") };
+    let known = ["ifindex", "ifname", "flags", "mtu", "address", "master", "operstate", "txqlen"];
+    links.iter().map(|link| known.map(|name| link[name].to_string()).join(" ")).collect()
+}
+
 #[test]
 fn a_failing_restore_leaves_the_namespace_as_it_was() {
     let source = rich("fail");
@@ -292,7 +299,7 @@ fn a_failing_restore_leaves_the_namespace_as_it_was() {
     routes[at..at + 6].copy_from_slice(&elsewhere);
     image.snapshot.sections.insert("routes".to_owned(), routes.into());
     for target in [Pair::bare("fail-bare"), prepared("fail-cni", 2), prepared("fail-mend", 7)] {
-        let before = (told(&target.pod), told(&target.node));
+        let before = (told(&target.pod), ends(&target.node));
         let outcome = restore::restore(
             &target.pod.open(),
             Some(&target.node.open()),
@@ -304,12 +311,11 @@ fn a_failing_restore_leaves_the_namespace_as_it_was() {
         assert_eq!(undone, &Undone::Wholly, "{error}");
         assert!(!refused.is_empty());
         assert_eq!(error.reason(), "KernelRefused");
-        let after = (told(&target.pod), told(&target.node));
-        for (before, after) in [(before.0, after.0), (before.1, after.1)] {
-            let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
-            let lost: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
-            assert!(new.is_empty() && lost.is_empty(), "new {new:#?}, lost {lost:#?}");
-        }
+        let after = (told(&target.pod), ends(&target.node));
+        let new: Vec<_> = after.0.iter().filter(|line| !before.0.contains(line)).collect();
+        let lost: Vec<_> = before.0.iter().filter(|line| !after.0.contains(line)).collect();
+        assert!(new.is_empty() && lost.is_empty(), "new {new:#?}, lost {lost:#?}");
+        assert_eq!(before.1, after.1, "on the node");
     }
 }
 
@@ -338,4 +344,68 @@ fn verify_names_what_was_changed() {
         // A restore mends it in place.
         restored(&source, &image);
     }
+}
+
+/// The agent may be killed at any moment: whatever it had done, the next restore ends with the same.
+#[test]
+fn a_restore_that_was_killed_is_finished_by_the_next() {
+    let source = rich("kill");
+    let image = captured(&source);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), image.to_bytes().unwrap()).unwrap();
+    let mut killed = 0;
+    for delay in [5, 10, 15, 20, 30, 40, 60, 80] {
+        let target = prepared("kill-to", 2);
+        let (image_path, netns) =
+            (file.path().to_str().unwrap(), target.pod.path().to_str().unwrap());
+        let restore = [env!("CARGO_BIN_EXE_netckpt"), "restore", image_path, "--netns", netns];
+        // Straight into the namespace: what is killed is the restore, not `ip netns exec`.
+        let node = target.node.path().to_str().unwrap().to_owned();
+        let mut child = std::process::Command::new("nsenter")
+            .arg(format!("--net={node}"))
+            .args(restore)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+        restored(&target, &image);
+        assert_told_same(&source.pod, &target.pod);
+    }
+    assert!(killed > 0, "every restore was done before it could be killed");
+}
+
+/// An image that tells nothing of the host (`capture --no-host`) gets an outer end of its own.
+#[test]
+fn without_host_links_the_outer_end_gets_a_name() {
+    let source = rich("nohost");
+    let mut image = captured(&source);
+    image.snapshot.sections.remove("host/links");
+    let target = Pair::bare("nohost-to");
+    restored(&target, &image);
+    let Value::Array(links) = target.node.json(&["ip", "-j", "link", "show", "type", "veth"])
+    else {
+        panic!("no list")
+    };
+    assert_eq!((links.len(), &links[0]["operstate"]), (1, &Value::from("UP")));
+    // And without a host namespace nothing can be made.
+    let bare = Ns::new("nohost-bare");
+    let outcome = restore::restore(&bare.open(), None, &image, &Options::default());
+    assert_eq!(outcome.unwrap_err().reason(), "NoHostNamespace");
+}
+
+/// On the host that still has the source, its names are taken.
+#[test]
+fn a_copy_beside_its_source_gets_another_outer_name() {
+    let source = rich("copy");
+    let image = captured(&source);
+    let copy = Ns::new("copy-to");
+    restore::restore(&copy.open(), Some(&source.node.open()), &image, &Options::default())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let Value::Array(links) = source.node.json(&["ip", "-j", "link", "show", "type", "veth"])
+    else {
+        panic!("no list")
+    };
+    assert_eq!(links.len(), 2);
 }

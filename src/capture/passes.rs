@@ -49,6 +49,26 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
     Ok(reading)
 }
 
+/// Reads one class once.
+pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
+    let mut section = Vec::new();
+    match class.source {
+        Source::Sysctl => section = super::sysctls::once().map_err(sysctls_unreadable)?,
+        Source::Read(read) => section = read(reader)?,
+        Source::Netlink { protocol, dumps, .. } => {
+            for dump in dumps {
+                match reader.dump(protocol, dump.kind, dump.body, &mut section) {
+                    Err(source) if !is_absent(&source) => {
+                        return Err(ReadError::Netlink { what: class.name, source });
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(section)
+}
+
 struct Passes<'a> {
     classes: &'static [&'static Class],
     watch: Watch,
@@ -184,7 +204,10 @@ fn is_absent(error: &crate::netlink::Error) -> bool {
     matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
 }
 
+fn sysctls_unreadable(source: std::io::Error) -> ReadError {
+    ReadError::File { path: super::sysctls::ROOT.to_owned(), source }
+}
+
 pub(super) fn sysctls_failed(source: std::io::Error) -> Error {
-    let source = ReadError::File { path: super::sysctls::ROOT.to_owned(), source };
-    Error::Read { class: "sysctls", source }
+    Error::Read { class: "sysctls", source: sysctls_unreadable(source) }
 }

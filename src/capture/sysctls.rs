@@ -39,6 +39,11 @@ pub(super) struct Unreadable {
     pub(super) errno: Errno,
 }
 
+/// Reads all files once; those that cannot be read are left out.
+pub(super) fn once() -> io::Result<Vec<u8>> {
+    Sysctls::read_keeping(0).map(|found| found.bytes)
+}
+
 /// What one reading found.
 #[derive(Debug, Default)]
 pub(super) struct Sysctls {
@@ -46,6 +51,8 @@ pub(super) struct Sysctls {
     pub(super) bytes: Vec<u8>,
     pub(super) unreadable: Vec<Unreadable>,
     open: Vec<(File, std::ops::Range<usize>)>,
+    /// How many files are kept open.
+    keep: usize,
     /// Some files are not among those kept open.
     more: bool,
 }
@@ -56,7 +63,12 @@ impl Sysctls {
     /// # Errors
     /// Where `/proc/sys/net` itself cannot be listed; a file that vanishes with its device is none.
     pub(super) fn read() -> io::Result<Self> {
-        let mut found = Self { bytes: Vec::with_capacity(64 << 10), ..Self::default() };
+        Self::read_keeping(KEPT_OPEN)
+    }
+
+    /// As [`Self::read`], with at most so many files kept open.
+    fn read_keeping(keep: usize) -> io::Result<Self> {
+        let mut found = Self { bytes: Vec::with_capacity(64 << 10), keep, ..Self::default() };
         let root = File::options()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
@@ -128,7 +140,7 @@ impl Sysctls {
             Ok(long) => {
                 let place = start..self.bytes.len();
                 self.bytes.push(0);
-                if long || self.open.len() == KEPT_OPEN {
+                if long || self.open.len() >= self.keep {
                     self.more = true;
                 } else {
                     self.open.push((file, place));

@@ -50,6 +50,17 @@ fn flags(object: &Object) -> u32 {
     raw.number(IFA_FLAGS).unwrap_or_else(|| u32::from(raw.header_u8(2)))
 }
 
+/// Link and address of an IPv6 address that was still tentative when it was captured. Its local route
+/// came later; a rebuilt address has it at once.
+pub fn tentative(object: &Object) -> Option<(u32, Vec<u8>)> {
+    const IFA_ADDRESS: u16 = 1;
+    if !is_ipv6(object) || flags(object) & IFA_F_TENTATIVE == 0 {
+        return None;
+    }
+    let address = Raw::new(&object.bytes, HEADER).attribute(IFA_ADDRESS)?;
+    Some((index(object), address.to_vec()))
+}
+
 /// Whether lo gets the address from the kernel when it comes up.
 fn is_given(object: &Object) -> bool {
     const IFA_ADDRESS: u16 = 1;
@@ -86,7 +97,7 @@ fn one_list(old: &[&Object], new: &[&Object], sides: &Sides<'_>, draft: &mut Dra
         draft.send(Stage::RemoveAddresses, &ADDRESSES, label, message, tolerated);
     }
     for (old, new) in staying.iter().zip(kept) {
-        if !state::compare(old, new).is_empty() {
+        if !state::compare(old, new).is_empty() && !only_history(old, new) {
             let label = format!("change {}", new.label(&sides.to.names));
             let message = replay(&ADDRESSES, &new.bytes, REPLACE);
             draft.send(Stage::Addresses, &ADDRESSES, label, message, &[]);
@@ -99,11 +110,20 @@ fn one_list(old: &[&Object], new: &[&Object], sides: &Sides<'_>, draft: &mut Dra
 
 fn can_stay(old: &Object, new: &Object) -> bool {
     if is_ipv6(old) {
-        return (flags(old) ^ flags(new)) & STICKY == 0;
+        // What an address shall have of these can't be given to it in any way.
+        return flags(old) & !flags(new) & STICKY == 0;
     }
     let replaceable =
         |path: &str| REPLACEABLE_IPV4.iter().any(|name| path.split('.').next() == Some(name));
     state::compare(old, new).iter().all(|difference| replaceable(&difference.path))
+}
+
+/// Whether two addresses of IPv6 differ only in what the kernel made of them: nobody can make an
+/// address temporary, or failed.
+pub fn only_history(old: &Object, new: &Object) -> bool {
+    is_ipv6(old)
+        && (flags(old) ^ flags(new)) & !STICKY == 0
+        && state::compare(old, new).iter().all(|difference| difference.path == "flags")
 }
 
 fn add(object: &Object, sides: &Sides<'_>, draft: &mut Draft) {

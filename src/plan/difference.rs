@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Group;
 use super::draft::Objects;
+use crate::state::classes::ADDRESSES;
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
 
@@ -16,9 +17,10 @@ pub struct Delta<'a> {
     pub added: Vec<&'a Object>,
 }
 
-/// One key, other contents: how it shall be, and in what it is not.
+/// One key, two contents.
 #[derive(Debug)]
 pub struct Changed<'a> {
+    pub from: &'a Object,
     pub to: &'a Object,
     pub differences: Vec<Difference>,
 }
@@ -39,7 +41,7 @@ pub fn delta<'a>(
         };
         let differences = state::compare(from, to);
         if !differences.is_empty() {
-            delta.changed.push(Changed { to, differences });
+            delta.changed.push(Changed { from, to, differences });
         }
     }
     let left = |object: &&Object| old.contains_key(object.key.as_str());
@@ -184,11 +186,18 @@ fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec
         add(object, &to.names, Kind::Missing, weight);
     }
     for changed in delta.changed {
-        add(changed.to, &to.names, Kind::Differs(changed.differences), Weight::Matters);
+        let told =
+            class.name == "addresses" && super::addresses::only_history(changed.from, changed.to);
+        let weight = if told { Weight::Informs } else { Weight::Matters };
+        add(changed.to, &to.names, Kind::Differs(changed.differences), weight);
     }
+    let tentative: Vec<_> =
+        to.of(&ADDRESSES).iter().filter_map(super::addresses::tentative).collect();
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
-        add(object, &from.names, Kind::Extra, Weight::Matters);
+        let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
+        let weight = if early { Weight::Informs } else { Weight::Matters };
+        add(object, &from.names, Kind::Extra, weight);
     }
     if !delta.added.is_empty() || !delta.removed.is_empty() {
         return;

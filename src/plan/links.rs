@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::draft::{CREATE, Draft, PLAIN, Sides};
 use super::raw::{Raw, find, text};
-use super::{Error, Stage, Terms, veth};
+use super::{Error, Stage, Terms, routes, veth};
 use crate::netlink::{Builder, attributes};
 use crate::state::classes::LINKS;
 use crate::state::table::Attr;
@@ -179,12 +179,17 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) -> Result<(), E
     let to = Link::all(sides.to.of(&LINKS));
     let kept = kept(&from, &to);
     remove(&from, &kept, draft);
-    for link in order(&to)? {
+    let mut links = order(&to)?;
+    for link in &links {
         match kept.get(&link.index) {
             Some(old) => change(old, link, draft),
             None => make(link, &to, sides, terms, draft)?,
         }
         join(kept.get(&link.index).copied(), link, draft);
+    }
+    let order = routes::order_of_links(sides.to);
+    links.sort_by_key(|link| order.iter().position(|index| *index == link.index));
+    for link in links {
         raise(kept.get(&link.index).copied(), link, draft);
     }
     veth::host(&from, &to, sides, terms, draft)
@@ -380,19 +385,18 @@ fn set(link: &Link<'_>, wanted: impl Fn(&Attr) -> bool, draft: &mut Draft) {
     draft.send(Stage::SetLinks, &LINKS, format!("set {}", link.name), builder.finish(), &[]);
 }
 
+/// Alternative names are kept in the order in which they were added.
 fn rename_others(old: &[&str], new: &[&str], link: &Link<'_>, draft: &mut Draft) {
-    let only = |these: &[&str], those: &[&str]| -> Vec<String> {
-        these.iter().filter(|name| !those.contains(name)).map(ToString::to_string).collect()
-    };
-    let less = (RTM_DELLINKPROP, "remove names", only(old, new));
-    let more = (RTM_NEWLINKPROP, "add names", only(new, old));
+    let (less, more) = if new.starts_with(old) { (&[][..], &new[old.len()..]) } else { (old, new) };
+    let less = (RTM_DELLINKPROP, "remove names", less);
+    let more = (RTM_NEWLINKPROP, "add names", more);
     for (kind, word, names) in [less, more] {
         if names.is_empty() {
             continue;
         }
         let mut builder = Builder::new(kind, PLAIN, &header(link.index, 0, 0));
         let nest = builder.begin(IFLA_PROP_LIST | Builder::NESTED);
-        for name in &names {
+        for name in names {
             builder.put_text(IFLA_ALT_IFNAME, name);
         }
         builder.end(nest);

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::difference::{groups, same_start};
-use super::draft::{APPEND, Draft, PLAIN, Sides};
+use super::draft::{APPEND, Draft, Objects, PLAIN, Sides};
 use super::raw::Raw;
 use super::{Stage, nexthops};
 use crate::state::classes::{NEXTHOPS, ROUTES};
@@ -46,6 +46,16 @@ pub fn group(object: &Object) -> Option<String> {
     ))
 }
 
+/// Indexes of links in the order in which they came up. The kernel gives each a route of multicast,
+/// and keeps those in that order.
+pub fn order_of_links(to: &Objects) -> Vec<u32> {
+    let multicast = |object: &&Object| {
+        let raw = raw(object);
+        raw.header_u8(1) == 8 && raw.attribute(RTA_DST).is_some_and(|to| to.starts_with(&[0xff, 0]))
+    };
+    to.of(&ROUTES).iter().filter(multicast).filter_map(|route| raw(route).number(RTA_OIF)).collect()
+}
+
 /// Plans the routes.
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let settled = !draft.stirs();
@@ -78,6 +88,17 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
 /// Whether the kernel makes the route by itself, with an address or a link.
 pub fn made_by_kernel(object: &Object) -> bool {
     !matches!(maker(object), Made::Never)
+}
+
+/// Whether this is the local route that the kernel made for an address which is among `tentative`
+/// (link and address).
+pub fn is_of_address(object: &Object, tentative: &[(u32, Vec<u8>)]) -> bool {
+    let raw = raw(object);
+    matches!(maker(object), Made::OnlyByKernel)
+        && raw.header_u8(7) == libc::RTN_LOCAL
+        && tentative.iter().any(|(link, address)| {
+            raw.number(RTA_OIF) == Some(*link) && raw.attribute(RTA_DST) == Some(&address[..])
+        })
 }
 
 enum Made {

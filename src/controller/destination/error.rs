@@ -17,10 +17,7 @@ pub enum RestoreError {
     Api { what: String, why: String },
     #[error("the pod {namespace}/{name} with the UID {uid} is not known on the node {node}: {why}")]
     Pod { namespace: String, name: String, uid: String, node: String, why: &'static str },
-    #[error(
-        "there is no NetCheckpoint {name} in the namespace {namespace}; check the annotation {annotation} of the pod",
-        annotation = crate::api::RESTORE_FROM
-    )]
+    #[error("there is no NetCheckpoint {name} in the namespace {namespace}")]
     CheckpointNotFound { namespace: String, name: String },
     #[error("the NetCheckpoint {namespace}/{name} is not ready: {why}")]
     NotReady { namespace: String, name: String, why: String, ended: bool },
@@ -29,13 +26,11 @@ pub enum RestoreError {
     #[error("the image of the NetCheckpoint {checkpoint} can't be read: {source}")]
     Image { checkpoint: String, source: image::Error },
     #[error(
-        "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}; \
-         annotate the pod with {annotation}: Report to go on without",
-        annotation = crate::api::ON_UNSUPPORTED
+        "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}"
     )]
     NotCarried { checkpoint: String, what: String },
     #[error("the network can't be rebuilt: {0}")]
-    Restore(#[from] restore::Error),
+    Restore(Box<restore::Error>),
     #[error("the network is rebuilt, and the node can't be given a way to it: {0}")]
     Host(#[from] host::Error),
     #[error("the rebuilt network can't be read: {0}")]
@@ -44,6 +39,12 @@ pub enum RestoreError {
     Late { seconds: u64, step: &'static str },
     #[error("a thread of the agent broke off: {0}")]
     Thread(String),
+}
+
+impl From<restore::Error> for RestoreError {
+    fn from(error: restore::Error) -> Self {
+        Self::Restore(Box::new(error))
+    }
 }
 
 impl RestoreError {
@@ -57,7 +58,7 @@ impl RestoreError {
             Self::Image { .. } => RestoreReason::ImageDamaged,
             Self::NotCarried { .. } => RestoreReason::NotCarried,
             Self::Restore(error) => rebuilt(error),
-            Self::Host(host::Error::InUse { .. }) => RestoreReason::AddressInUse,
+            Self::Host(host::Error::InUse(_)) => RestoreReason::AddressInUse,
             Self::Late { .. } => RestoreReason::TimedOut,
             Self::Request(_)
             | Self::Api { .. }
@@ -79,14 +80,19 @@ impl RestoreError {
         }
     }
 
+    /// What happened and what to do, for a person: in the condition, the events and the answer.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{self}. {}", self.reason().advice()).trim_end().to_owned()
+    }
+
     /// As the plugin hears it: kubelet shows it as an event of the pod.
     #[must_use]
     pub fn refused(&self) -> Refused {
-        let advice = self.reason().advice();
         Refused {
             transient: self.is_transient(),
-            message: format!("{}: {self}", self.reason()),
-            details: advice.to_owned(),
+            message: format!("{}: {}", self.reason(), self.told()),
+            details: String::new(),
         }
     }
 
@@ -139,7 +145,7 @@ mod tests {
         let refused = not_ready(false).refused();
         assert!(refused.transient);
         assert!(refused.message.starts_with("CheckpointNotReady: the NetCheckpoint shop/web"));
-        assert!(refused.details.contains("kubectl wait"));
+        assert!(refused.message.contains("kubectl wait"));
     }
 
     #[test]
