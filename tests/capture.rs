@@ -229,3 +229,14 @@ fn a_namespace_that_is_none_is_told_apart() {
     let error = netckpt::netns::Namespace::open("/etc/hostname").unwrap_err();
     assert!(error.to_string().contains("/etc/hostname is not a network namespace"));
 }
+
+/// Tests run in the machine's first namespace mostly; its files are many more than a pod's.
+#[test]
+fn what_all_namespaces_share_is_nobodys_state() {
+    let here = netckpt::netns::Namespace::current().expect("the test's own namespace");
+    let found = capture(&here, &Options::default()).expect("a capture");
+    let section = String::from_utf8_lossy(&found.snapshot.sections["sysctls"]).into_owned();
+    let has = |path: &str| section.starts_with(path) || section.contains(&format!("\0{path}\0"));
+    assert!(has("ipv4/ip_forward") && has("ipv4/conf/lo/forwarding"));
+    assert!(!has("core/dev_weight") && !has("core/netdev_max_backlog"));
+}
