@@ -311,7 +311,7 @@ fn addresses() {
                 "of a link that is down",
                 "link add a0 type veth peer name b0\naddr add 10.7.0.1/24 dev a0",
             ),
-            ("none of IPv4", "addr flush dev eth0 scope global"),
+            ("none of IPv4", "-4 addr flush dev eth0 scope global"),
             ("IPv6", "addr add 2001:db8:1::1/64 dev eth0 nodad"),
             (
                 "IPv6 in order",
@@ -680,5 +680,21 @@ fn neighbour_tables() {
             ),
         ],
         &[&["ip", "-j", "ntable"]],
+    );
+}
+
+/// The kernel wants a way to a gateway at the moment a route is made, not later: such a route needs a
+/// way that is there for that moment only.
+#[test]
+#[ignore = "the plan has no means yet for a route whose gateway nothing leads to any more"]
+fn routes_that_lead_nowhere() {
+    all(
+        "dangling",
+        &[
+            ("IPv6", "-6 addr del fd61::2/64 dev eth0"),
+            ("IPv6 by route", "-6 route del fd61::/64 dev eth0"),
+            ("IPv4 by route", "route del 10.61.0.0/24"),
+        ],
+        QUESTIONS,
     );
 }

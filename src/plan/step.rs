@@ -38,6 +38,8 @@ pub enum Stage {
     Nexthops,
     Rules,
     FarRoutes,
+    /// Rules without a successor, which may be what the gateways are looked up by until then.
+    RemoveRules,
     Neighbours,
 }
 
@@ -62,6 +64,7 @@ impl fmt::Display for Stage {
             Self::Nexthops => "nexthops",
             Self::Rules => "rules",
             Self::FarRoutes => "routes through gateways",
+            Self::RemoveRules => "remove rules",
             Self::Neighbours => "neighbours",
         })
     }
