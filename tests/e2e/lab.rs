@@ -276,6 +276,14 @@ pub fn agent_pod(node: &str) -> String {
         .succeeds()
 }
 
+/// Ends a node's agent as a crash does.
+pub fn kill_agent(node: &str) {
+    let on = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/on.sh");
+    let kill = "kill -KILL $(pgrep -x netckpt)";
+    let killed = Command::new(on).args([node, "sh", "-c", kill]).status();
+    assert!(killed.expect("bash runs").success(), "no agent to kill on {node}");
+}
+
 fn merge(into: &mut Value, from: &Value) {
     if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
         into.extend(from.clone());
