@@ -80,7 +80,10 @@ impl Course<'_> {
     async fn download(&self, stored: &ImageStatus) -> Result<Image, RestoreError> {
         self.at("downloading the image");
         let started = Instant::now();
-        let failed = |source| RestoreError::Storage { checkpoint: self.wanted.shown(), source };
+        let failed = |source| RestoreError::Storage {
+            checkpoint: self.wanted.shown(),
+            source: Box::new(source),
+        };
         let storages = &self.agent.storages;
         let storage = storages.open(Some(&stored.storage_name)).await.map_err(failed)?;
         let limits = Limits::DEFAULT;

@@ -24,7 +24,7 @@ pub enum RestoreError {
     #[error("the NetCheckpoint {namespace}/{name} is not ready: {why}")]
     NotReady { namespace: String, name: String, why: String, ended: bool },
     #[error("the image of the NetCheckpoint {checkpoint}: {source}")]
-    Storage { checkpoint: String, source: StorageError },
+    Storage { checkpoint: String, source: Box<StorageError> },
     #[error("the image of the NetCheckpoint {checkpoint} can't be read: {source}")]
     Image { checkpoint: String, source: image::Error },
     #[error(
@@ -36,13 +36,19 @@ pub enum RestoreError {
     #[error("the network can't be rebuilt: {0}")]
     Restore(Box<restore::Error>),
     #[error("the network is rebuilt, and the node can't be given a way to it: {0}")]
-    Host(#[from] host::Error),
+    Host(Box<host::Error>),
     #[error("the rebuilt network can't be read: {0}")]
     Read(#[from] host::ReadError),
     #[error("it did not end within the {seconds} s that the CNI plugin waits; it was at: {step}")]
     Late { seconds: u64, step: &'static str },
     #[error("a thread of the agent broke off: {0}")]
     Thread(String),
+}
+
+impl From<host::Error> for RestoreError {
+    fn from(error: host::Error) -> Self {
+        Self::Host(Box::new(error))
+    }
 }
 
 impl From<restore::Error> for RestoreError {
@@ -62,9 +68,8 @@ impl RestoreError {
             Self::Image { .. } => RestoreReason::ImageDamaged,
             Self::NotCarried { .. } => RestoreReason::NotCarried,
             Self::Restore(error) => rebuilt(error),
-            Self::Occupied { .. } | Self::Host(host::Error::InUse(_)) => {
-                RestoreReason::AddressInUse
-            }
+            Self::Occupied { .. } => RestoreReason::AddressInUse,
+            Self::Host(error) if is_in_use(error) => RestoreReason::AddressInUse,
             Self::Late { .. } => RestoreReason::TimedOut,
             Self::Request(_)
             | Self::Api { .. }
@@ -83,8 +88,8 @@ impl RestoreError {
             | Self::Pod { .. }
             | Self::Late { .. }
             | Self::Thread(_)
-            | Self::Occupied { .. }
-            | Self::Host(host::Error::InUse(_)) => true,
+            | Self::Occupied { .. } => true,
+            Self::Host(error) => is_in_use(error),
             Self::NotReady { ended, .. } => !ended,
             Self::Storage { source, .. } => source.reason() == Reason::StorageUnreachable,
             _ => false,
@@ -111,6 +116,10 @@ impl RestoreError {
     pub(super) fn silent(what: &str, _: Elapsed) -> Self {
         Self::Api { what: what.to_owned(), why: "it did not answer in time".to_owned() }
     }
+}
+
+fn is_in_use(error: &host::Error) -> bool {
+    matches!(error, host::Error::InUse(_))
 }
 
 fn storage(error: &StorageError) -> RestoreReason {
@@ -167,7 +176,7 @@ mod tests {
             expected: "x".into(),
             found: "y".into(),
         };
-        let source = StorageError::Store { storage: "main".into(), source: mismatch };
+        let source = Box::new(StorageError::Store { storage: "main".into(), source: mismatch });
         let error = RestoreError::Storage { checkpoint: "shop/web".into(), source };
         assert_eq!(error.reason(), RestoreReason::ImageDamaged);
         assert!(!error.is_transient());
