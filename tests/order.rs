@@ -233,14 +233,16 @@ fn rule(priority: u32, mark: u8) -> Vec<u8> {
     builder.finish()
 }
 
+/// Destination, link, gateway, id of the nexthop; 0 for none.
+type Route = (Option<Vec<u8>>, u32, Option<Vec<u8>>, u32);
+
 /// A kernel, as far as references go. Anything that is not as it must be panics.
 #[derive(Debug, Default)]
 struct Model {
     /// Name, link that it stands on, whether it is up.
     links: BTreeMap<u32, (String, Option<u32>, bool)>,
     addresses: BTreeSet<(u32, Vec<u8>)>,
-    /// Body without flags: link and what it leads through.
-    routes: Vec<(Option<Vec<u8>>, u32, Option<Vec<u8>>, u32)>,
+    routes: Vec<Route>,
     /// Members and link.
     nexthops: BTreeMap<u32, (Option<u32>, u32)>,
     neighbours: BTreeSet<(u32, Vec<u8>)>,
@@ -275,7 +277,7 @@ impl Model {
         match message.kind {
             NEWLINK => {
                 let get = |id| find(message.attributes(16).map(Result::unwrap), id);
-                let name = get(3).map(|name| text(name)).unwrap_or_default();
+                let name = get(3).map(text).unwrap_or_default();
                 let parent = get(5).filter(|_| get(37).is_none()).map(number);
                 self.links.insert(header, (name, parent, number(&message.body[8..]) & UP != 0));
             }
@@ -339,7 +341,7 @@ impl Model {
 
     /// A gateway is known by an address's net, or by a route to the link.
     fn reaches(&self, link: u32, gateway: &[u8]) -> bool {
-        let near = |(to, on, through, id): &(Option<Vec<u8>>, u32, Option<Vec<u8>>, u32)| {
+        let near = |(to, on, through, id): &Route| {
             *on == link && through.is_none() && *id == 0 && to.as_deref() == Some(gateway)
         };
         self.addresses.iter().any(|(on, address)| *on == link && address[..3] == gateway[..3])
@@ -470,7 +472,7 @@ fn text(payload: &[u8]) -> String {
     String::from_utf8_lossy(payload).trim_end_matches('\0').to_owned()
 }
 
-fn parts(message: &Message<'_>) -> (Option<Vec<u8>>, u32, Option<Vec<u8>>, u32) {
+fn parts(message: &Message<'_>) -> Route {
     let get = |id| find(message.attributes(12).map(Result::unwrap), id);
     let (to, through) = (get(1).map(<[u8]>::to_vec), get(5).map(<[u8]>::to_vec));
     (to, get(4).map_or(0, number), through, get(30).map_or(0, number))
