@@ -184,7 +184,7 @@ pub static ROUTES: Class = Class {
     label,
     mend: expiry,
     fleeting: follows_an_address,
-    shown_by: "tests/roundtrip routes",
+    shown_by: "tests/roundtrip.rs, routes",
     ..Class::BASE
 };
 
