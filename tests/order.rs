@@ -479,7 +479,7 @@ fn parts(message: &Message<'_>) -> Route {
 }
 
 fn planned(from: &Snapshot, to: &Snapshot) -> Plan {
-    let terms = Terms { host: Some(Host::default()), queues: 1 };
+    let terms = Terms { host: Some(Host::default()), queues: 1, scaffold: false };
     plan(&Objects::read(from, 0).unwrap(), &Objects::read(to, 0).unwrap(), &terms).unwrap()
 }
 

@@ -290,13 +290,14 @@ fn ends(node: &Ns) -> Vec<String> {
 #[test]
 fn a_failing_restore_leaves_the_namespace_as_it_was() {
     let source = rich("fail");
-    // A gateway that is on no link: the kernel refuses the route, after all else was done.
+    // A preferred source that is no address of the pod: the kernel refuses the route, after all else
+    // was done.
     let mut image = captured(&source);
-    let (gateway, elsewhere) = ([0xfd, 0x05, 0, 0, 0, 0], [0xfd, 0x99, 0, 0, 0, 0]);
     let mut routes = image.snapshot.sections["routes"].to_vec();
-    let route = routes.windows(4).position(|bytes| bytes == [0xfd, 0x20, 0, 0]).unwrap();
-    let at = routes[route..].windows(6).position(|bytes| bytes == gateway).unwrap() + route;
-    routes[at..at + 6].copy_from_slice(&elsewhere);
+    let route = routes.windows(4).position(|bytes| bytes == [10, 23, 0, 0]).unwrap();
+    let source_of = [8, 0, 7, 0, 10, 5, 0, 3];
+    let at = routes[route..].windows(8).position(|bytes| bytes == source_of).unwrap() + route;
+    routes[at + 6] = 9;
     image.snapshot.sections.insert("routes".to_owned(), routes.into());
     for target in [Pair::bare("fail-bare"), prepared("fail-cni", 2), prepared("fail-mend", 7)] {
         let before = (told(&target.pod), ends(&target.node));
@@ -408,4 +409,21 @@ fn a_copy_beside_its_source_gets_another_outer_name() {
         panic!("no list")
     };
     assert_eq!(links.len(), 2);
+}
+
+/// The kernel looks at a gateway only when a route is made; the way to it may go away later.
+#[test]
+fn a_route_whose_gateway_went_away_comes_back() {
+    let source = rich("stranded");
+    source.pod.sh("ip route add 10.40.0.0/16 via 169.254.1.1 dev eth0
+         ip route add 10.41.0.0/16 via 169.254.1.1 dev eth0 table 500
+         ip route del 169.254.1.1
+         ip -6 addr add fd40::1/64 dev eth0 nodad
+         ip -6 route add fd41::/64 via fd40::9
+         ip -6 addr del fd40::1/64 dev eth0");
+    let image = captured(&source);
+    for target in [Pair::bare("stranded-bare"), prepared("stranded-cni", 2)] {
+        restored(&target, &image);
+        assert_told_same(&source.pod, &target.pod);
+    }
 }

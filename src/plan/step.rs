@@ -36,8 +36,10 @@ pub enum Stage {
     /// Routes that lead directly to a link: gateways of the others are looked up in them.
     NearRoutes,
     Nexthops,
-    Rules,
     FarRoutes,
+    /// After the routes: the kernel looks gateways up by the rules, and a namespace that is new has
+    /// those that lead to the tables where gateways mostly are. A rule may forbid just that.
+    Rules,
     /// Rules without a successor, which may be what the gateways are looked up by until then.
     RemoveRules,
     Neighbours,
@@ -62,8 +64,8 @@ impl fmt::Display for Stage {
             Self::NeighbourTables => "neighbour tables",
             Self::NearRoutes => "routes to links",
             Self::Nexthops => "nexthops",
-            Self::Rules => "rules",
             Self::FarRoutes => "routes through gateways",
+            Self::Rules => "rules",
             Self::RemoveRules => "remove rules",
             Self::Neighbours => "neighbours",
         })
