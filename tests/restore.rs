@@ -345,3 +345,67 @@ fn verify_names_what_was_changed() {
         restored(&source, &image);
     }
 }
+
+/// The agent may be killed at any moment: whatever it had done, the next restore ends with the same.
+#[test]
+fn a_restore_that_was_killed_is_finished_by_the_next() {
+    let source = rich("kill");
+    let image = captured(&source);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), image.to_bytes().unwrap()).unwrap();
+    let mut killed = 0;
+    for delay in [5, 10, 15, 20, 30, 40, 60, 80] {
+        let target = prepared("kill-to", 2);
+        let (image_path, netns) =
+            (file.path().to_str().unwrap(), target.pod.path().to_str().unwrap());
+        let restore = [env!("CARGO_BIN_EXE_netckpt"), "restore", image_path, "--netns", netns];
+        // Straight into the namespace: what is killed is the restore, not `ip netns exec`.
+        let node = target.node.path().to_str().unwrap().to_owned();
+        let mut child = std::process::Command::new("nsenter")
+            .arg(format!("--net={node}"))
+            .args(restore)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+        restored(&target, &image);
+        assert_told_same(&source.pod, &target.pod);
+    }
+    assert!(killed > 0, "every restore was done before it could be killed");
+}
+
+/// An image that tells nothing of the host (`capture --no-host`) gets an outer end of its own.
+#[test]
+fn without_host_links_the_outer_end_gets_a_name() {
+    let source = rich("nohost");
+    let mut image = captured(&source);
+    image.snapshot.sections.remove("host/links");
+    let target = Pair::bare("nohost-to");
+    restored(&target, &image);
+    let Value::Array(links) = target.node.json(&["ip", "-j", "link", "show", "type", "veth"])
+    else {
+        panic!("no list")
+    };
+    assert_eq!((links.len(), &links[0]["operstate"]), (1, &Value::from("UP")));
+    // And without a host namespace nothing can be made.
+    let bare = Ns::new("nohost-bare");
+    let outcome = restore::restore(&bare.open(), None, &image, &Options::default());
+    assert_eq!(outcome.unwrap_err().reason(), "NoHostNamespace");
+}
+
+/// On the host that still has the source, its names are taken.
+#[test]
+fn a_copy_beside_its_source_gets_another_outer_name() {
+    let source = rich("copy");
+    let image = captured(&source);
+    let copy = Ns::new("copy-to");
+    restore::restore(&copy.open(), Some(&source.node.open()), &image, &Options::default())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let Value::Array(links) = source.node.json(&["ip", "-j", "link", "show", "type", "veth"])
+    else {
+        panic!("no list")
+    };
+    assert_eq!(links.len(), 2);
+}

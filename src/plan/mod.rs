@@ -12,6 +12,7 @@
 mod addresses;
 mod difference;
 mod draft;
+mod link;
 mod links;
 mod neighbours;
 mod nexthops;

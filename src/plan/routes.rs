@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::difference::{groups, same_start};
-use super::draft::{APPEND, Draft, PLAIN, Sides};
+use super::draft::{APPEND, Draft, Objects, PLAIN, Sides};
 use super::raw::Raw;
 use super::{Stage, nexthops};
 use crate::state::classes::{NEXTHOPS, ROUTES};
@@ -44,6 +44,16 @@ pub fn group(object: &Object) -> Option<String> {
         address(RTA_DST),
         address(RTA_SRC)
     ))
+}
+
+/// Indexes of links in the order in which they came up. The kernel gives each a route of multicast,
+/// and keeps those in that order.
+pub fn order_of_links(to: &Objects) -> Vec<u32> {
+    let multicast = |object: &&Object| {
+        let raw = raw(object);
+        raw.header_u8(1) == 8 && raw.attribute(RTA_DST).is_some_and(|to| to.starts_with(&[0xff, 0]))
+    };
+    to.of(&ROUTES).iter().filter(multicast).filter_map(|route| raw(route).number(RTA_OIF)).collect()
 }
 
 /// Plans the routes.

@@ -14,7 +14,6 @@ use crate::netlink::Protocol;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     RemoveRoutes,
-    RemoveNexthops,
     RemoveNeighbours,
     RemoveAddresses,
     RemoveLinks,
@@ -39,6 +38,8 @@ pub enum Stage {
     Nexthops,
     Rules,
     FarRoutes,
+    /// Rules without a successor, which may be what the gateways are looked up by until then.
+    RemoveRules,
     Neighbours,
 }
 
@@ -46,7 +47,6 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RemoveRoutes => "remove routes",
-            Self::RemoveNexthops => "remove nexthops",
             Self::RemoveNeighbours => "remove neighbours",
             Self::RemoveAddresses => "remove addresses",
             Self::RemoveLinks => "remove links",
@@ -64,6 +64,7 @@ impl fmt::Display for Stage {
             Self::Nexthops => "nexthops",
             Self::Rules => "rules",
             Self::FarRoutes => "routes through gateways",
+            Self::RemoveRules => "remove rules",
             Self::Neighbours => "neighbours",
         })
     }

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use crate::plan::{self, Finding, Objects, Plan, Terms};
+use crate::state::classes::SYSCTLS;
 
 use super::apply::{Refused, apply};
 use super::hands::Hands;
@@ -29,6 +30,8 @@ pub struct Goal {
     pub objects: Objects,
     /// Descriptor of the host's namespace.
     pub host: Option<RawFd>,
+    /// Sysctls that this kernel refuses are left as they are.
+    pub lenient: bool,
 }
 
 /// Plans and does nothing.
@@ -58,12 +61,14 @@ pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
             return Err(Error::Broken { failure: Box::new(failure), undone });
         }
     };
-    if findings.iter().any(Finding::matters) {
+    let (failing, told): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.matters() && !(goal.lenient && finding.class == SYSCTLS.name));
+    if !failing.is_empty() {
         let undone = undo(hands, &first, &terms);
-        let findings = findings.into_iter().filter(Finding::matters).collect();
-        return Err(Error::Differs { findings, refused, rounds: report.rounds, undone });
+        return Err(Error::Differs { findings: failing, refused, rounds: report.rounds, undone });
     }
-    report.differences = findings;
+    report.differences = told;
     Ok(report)
 }
 
