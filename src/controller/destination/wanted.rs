@@ -12,7 +12,7 @@ use crate::api::{
     ConditionType, ImageStatus, NetCheckpoint, ON_UNSUPPORTED, RESTORE_FROM, Reason, find, is_true,
 };
 use crate::controller::Agent;
-use crate::gate::attachment::Checked;
+use crate::gate::attachment::{Checked, subdomain};
 
 /// Longest wait for the API server's answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -89,6 +89,7 @@ pub async fn checkpoint(
     wanted: &Wanted,
 ) -> Result<(NetCheckpoint, ImageStatus), RestoreError> {
     let namespace = wanted.pod.namespace().unwrap_or_default();
+    named(wanted)?;
     let api: Api<NetCheckpoint> = Api::namespaced(agent.client.clone(), &namespace);
     let what = format!("the NetCheckpoint {}", wanted.shown());
     let until = Instant::now() + NEARLY;
@@ -98,6 +99,7 @@ pub async fn checkpoint(
         let Some(found) = found else {
             return Err(RestoreError::CheckpointNotFound { namespace, name });
         };
+        meant(&found, &namespace, &name)?;
         match image(&found) {
             Ok(image) => return Ok((found, image)),
             Err((why, ended)) if ended || Instant::now() >= until => {
@@ -106,6 +108,26 @@ pub async fn checkpoint(
             Err(_) => sleep(PAUSE).await,
         }
     }
+}
+
+/// Sees that the annotation is a name: it becomes a part of a path, where `../` would lead to an
+/// object of another namespace.
+fn named(wanted: &Wanted) -> Result<(), RestoreError> {
+    if subdomain(&wanted.checkpoint) {
+        return Ok(());
+    }
+    let value = wanted.checkpoint.chars().take(80).collect::<String>();
+    Err(RestoreError::Name { value: value.escape_debug().to_string() })
+}
+
+/// Sees that the answer is the object that was asked for, whatever way the question took.
+fn meant(found: &NetCheckpoint, namespace: &str, name: &str) -> Result<(), RestoreError> {
+    let metadata = &found.metadata;
+    if metadata.namespace.as_deref() == Some(namespace) && metadata.name.as_deref() == Some(name) {
+        return Ok(());
+    }
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    Err(RestoreError::CheckpointNotFound { namespace, name })
 }
 
 /// The image of a checkpoint that can be restored from; else why not, and whether that is final.
@@ -176,6 +198,31 @@ mod tests {
         ready.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
         assert!(image(&ready).unwrap_err().1);
+    }
+
+    #[test]
+    fn an_annotation_that_leads_elsewhere_is_refused() {
+        let wanted = |value: &str| {
+            let mut pod = Pod::default();
+            pod.metadata.namespace = Some("shop".into());
+            pod.annotations_mut().insert(RESTORE_FROM.into(), value.into());
+            Wanted::of(Arc::new(pod)).unwrap()
+        };
+        named(&wanted("web-0.a")).unwrap();
+        for bad in
+            ["../../bank/netcheckpoints/web", "web?x=y", "web/status", "Web", "a b", "%2e%2e", ".."]
+        {
+            let error = named(&wanted(bad)).unwrap_err();
+            assert!(matches!(error, RestoreError::Name { .. }), "{bad}");
+            assert!(!error.is_transient() && error.to_string().contains("restore-from"), "{error}");
+        }
+        let mut found = NetCheckpoint::new("web", NetCheckpointSpec::of_pod("web"));
+        assert!(meant(&found, "shop", "web").is_err());
+        found.metadata.namespace = Some("bank".into());
+        assert!(meant(&found, "shop", "web").is_err());
+        found.metadata.namespace = Some("shop".into());
+        assert!(meant(&found, "shop", "other").is_err());
+        meant(&found, "shop", "web").unwrap();
     }
 
     #[test]
