@@ -244,9 +244,11 @@ fn the_agents_word_is_passed_on() {
     assert_eq!(seen[2], "del c0ffee");
 
     serving(Answer::Untouched, Duration::ZERO, |socket| {
-        let ran = run("ADD", &config("1.1.0", wanted(), socket));
+        let ran = run("ADD", &config("1.1.0", None, socket));
         assert_eq!((ran.status, ran.output), (0, previous("1.1.0")));
         assert_eq!(run("CHECK", &config("1.1.0", wanted(), socket)).status, 0);
+        // The annotation is there, whatever the agent sees: no other network in its place.
+        fails(&run("ADD", &config("1.1.0", wanted(), socket)), 11, &["shop/web", "restore-from"]);
     });
 }
 
@@ -300,7 +302,7 @@ fn the_socket_is_roots_and_bounded() {
             stream.read_to_end(&mut answer).unwrap();
             assert_eq!(!answer.is_empty(), answered, "{question:?}");
         }
-        assert_eq!(run("ADD", &config("1.0.0", wanted(), socket)).status, 0);
+        assert_eq!(run("ADD", &config("1.0.0", None, socket)).status, 0);
         drop(idle);
     });
     assert_eq!(seen.len(), 1, "{seen:?}");
@@ -364,7 +366,7 @@ fn a_later_agent_takes_the_socket_over() {
     // The old one's end does not take the new one's socket away.
     drop(stop_old);
     runtime.block_on(old_served).unwrap();
-    assert_eq!(run("ADD", &config("1.0.0", wanted(), &socket)).status, 0);
+    assert_eq!(run("ADD", &config("1.0.0", None, &socket)).status, 0);
     assert_eq!((old.seen.lock().unwrap().len(), new.seen.lock().unwrap().len()), (0, 1));
     drop(stop_new);
     runtime.block_on(new_served).unwrap();
