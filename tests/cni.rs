@@ -262,6 +262,23 @@ fn a_slow_agent_ends_in_the_agents_own_words() {
 }
 
 #[test]
+fn taking_down_does_not_wait_for_restores() {
+    let seen = serving(Answer::Untouched, Duration::from_secs(30), |socket| {
+        std::thread::scope(|scope| {
+            // As many as are worked on at once.
+            for _ in 0..16 {
+                scope.spawn(|| run("ADD", &config("1.0.0", wanted(), socket)));
+            }
+            std::thread::sleep(Duration::from_millis(700));
+            let ran = run("DEL", &config("1.0.0", wanted(), socket));
+            assert!(ran.took < Duration::from_secs(1), "{:?}", ran.took);
+        });
+    });
+    assert_eq!(seen.len(), 17);
+    assert_eq!(seen.last().map(String::as_str), Some("del c0ffee"));
+}
+
+#[test]
 fn an_agent_that_hangs_or_talks_nonsense_does_not_hold_a_pod_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("agent.sock");
