@@ -53,6 +53,10 @@ impl Rebuild<'_> {
     /// [`RestoreError`]. A restore that fails has made the namespace what it was. When the restore
     /// was good and the node can't be given the way, the runtime takes the sandbox down.
     pub fn run(self, ways: &Ways) -> Result<Rebuilt, RestoreError> {
+        // The addresses may still be led to a pod that went without a DEL.
+        if let Err(error) = ways.sweep() {
+            tracing::warn!(%error, "what is left of pods that are gone can't be swept");
+        }
         ways.free(self.pod_ips)?;
         let before = Inside::read(self.netns, self.interface)?;
         let bridge = ways.bridge(&before)?;
