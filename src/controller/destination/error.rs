@@ -35,7 +35,7 @@ pub enum RestoreError {
         "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}"
     )]
     NotCarried { checkpoint: String, what: String },
-    #[error("the address {address} of the image is in use by the pod {pod} of this node")]
+    #[error("the address {address} of the image is in use by the pod {pod}")]
     Occupied { address: IpAddr, pod: String },
     #[error("the network can't be rebuilt: {0}")]
     Restore(Box<restore::Error>),

@@ -79,6 +79,24 @@ pub async fn pod(agent: &Agent, request: &Checked) -> Result<Arc<Pod>, RestoreEr
     Ok(Arc::new(pod))
 }
 
+/// The captured pod as the API server has it now, wherever it runs; none when there is no pod of that
+/// name. The watch knows this node's pods only.
+///
+/// # Errors
+/// [`RestoreError::Api`].
+pub async fn source(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+) -> Result<Option<Pod>, RestoreError> {
+    let namespace = checkpoint.namespace().unwrap_or_default();
+    let name = &checkpoint.spec.source_pod_name;
+    if !subdomain(name) {
+        return Ok(None);
+    }
+    let api: Api<Pod> = Api::namespaced(agent.client.clone(), &namespace);
+    asked(&format!("the pod {namespace}/{name}"), api.get_opt(name)).await
+}
+
 /// The checkpoint and its image. One that is still under way is waited for a little, so that a
 /// checkpoint and its successor may be applied together.
 ///
