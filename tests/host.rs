@@ -7,6 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use netckpt::host::{Attached, Error, Inside, Pod, Way, Ways};
+use netckpt::image::Origin;
+use netckpt::restore::{self, Options};
+use netckpt::{capture, plan};
 use netns::Ns;
 
 /// Two nodes on a wire. Each has the bridge `cni0` with a pod range of its own, as the CNI plugin
@@ -290,6 +293,39 @@ fn an_outer_end_that_was_made_anew_becomes_a_port_again() {
     inside(&nodes.b, || ways.attach(&way)).unwrap();
     reaches(&moved, "10.244.1.1");
     reaches(&nodes.b, "10.244.1.7");
+}
+
+#[test]
+fn a_veth_into_a_namespace_of_the_pods_own_never_comes_to_the_node() {
+    let nodes = Nodes::new("nested");
+    let (native, source) = (pod(&nodes.b, "native", 2, 5), pod(&nodes.b, "source", 2, 6));
+    let third = Ns::new("third");
+    // Indexes as of a pair of the node and another pod: they mean nothing across namespaces.
+    nodes.b.ip(&format!(
+        "link add other index 170 type veth peer name other index 77 netns {}",
+        native.name()
+    ));
+    source.ip(&format!(
+        "link add leak index 77 type veth peer name leak index 170 netns {}",
+        third.name()
+    ));
+    let node = nodes.b.open();
+    let captured =
+        capture::network(&source.open(), Some(&node), &capture::Options::default()).unwrap();
+    assert_eq!(captured.counts["host/links"], 1);
+    let lost: Vec<_> = captured.not_carried.iter().filter(|one| one.class == "links").collect();
+    assert!(matches!(lost[..], [one] if one.matters && one.object == "leak"), "{lost:?}");
+
+    let image = captured.into_image(Origin::default());
+    let target = pod(&nodes.b, "target", 2, 7);
+    let links = |ns: &Ns| ns.json(&["ip", "-j", "link"]).as_array().unwrap().len();
+    let before = links(&nodes.b);
+    let options = Options { leave_unknown: true, known_ends_only: true, ..Options::default() };
+    let error = restore::restore(&target.open(), Some(&node), &image, &options).unwrap_err();
+    let refused =
+        matches!(&error, restore::Error::Plan(plan::Error::NoEnd { link }) if link == "leak");
+    assert!(refused, "{error}");
+    assert_eq!(links(&nodes.b), before);
 }
 
 fn no_records(folder: &Path) -> bool {

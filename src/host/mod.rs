@@ -25,7 +25,7 @@ mod record;
 mod settings;
 mod ways;
 
-pub use ends::outer_ends;
+pub use ends::{elsewhere, number_of, outer_ends};
 pub use inside::{Gateway, Inside, Neighbour, ReadError};
 pub use kernel::Error as KernelError;
 pub use need::InUse;

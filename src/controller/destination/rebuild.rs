@@ -61,7 +61,11 @@ impl Rebuild<'_> {
         let before = Inside::read(self.netns, self.interface)?;
         let bridge = ways.bridge(&before)?;
         let node = Namespace::current().map_err(restore::Error::from)?;
-        let options = Options { leave_unknown: self.leave_unsupported, ..Options::default() };
+        let options = Options {
+            leave_unknown: self.leave_unsupported,
+            known_ends_only: true,
+            ..Options::default()
+        };
         let report = restore::restore(self.netns, Some(&node), self.image, &options)?;
         let way = Way {
             container_id: self.container_id,
