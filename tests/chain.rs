@@ -332,15 +332,35 @@ fn a_restore_that_fails_leaves_what_the_chain_had_made() {
     assert!(told.contains("10.244.2.2/24") && !told.contains("10.244.1.2"), "{told}");
     assert_eq!(b.ways().trim(), "0");
 
-    // Somebody on the node has the address: nothing is begun.
+    // All is rebuilt, and then the node can't keep a record of the way: it is taken back.
     image.snapshot.sections.remove("from-the-future");
+    let record = b.folder.path().join("ways/moved1@eth0.json");
+    std::fs::create_dir_all(record.join("in-the-way")).unwrap();
+    let first = Ns::new("fail-first");
+    let message = serving(&b, image.clone(), || b.add(&first, "moved1", &wanted()).unwrap_err());
+    let text = message["msg"].as_str().unwrap();
+    assert!(text.contains("can't be given a way") && !text.contains("taken back"), "{message}");
+    let told = first.run(&["ip", "-o", "addr", "show", "dev", "eth0"]);
+    assert!(told.contains("10.244.2.3/24") && !told.contains("10.244.1.2"), "{told}");
+    assert!(!first.run(&["ip", "rule"]).contains("192.168.9.1"));
+    assert_eq!(b.ways().trim(), "0");
+    std::fs::remove_dir_all(record).unwrap();
+
+    // Nobody waits any more: nothing is begun.
+    let gone = AtomicBool::new(true);
+    let options = restore::Options::default();
+    let error = restore::restore_while(&first.open(), None, &image, &options, &gone).unwrap_err();
+    assert!(matches!(error, restore::Error::GivenUp), "{error}");
+    assert!(first.run(&["ip", "-o", "addr", "show", "dev", "eth0"]).contains("10.244.2.3/24"));
+
+    // Somebody on the node has the address: nothing is begun.
     b.ns.ip("link add other type bridge
              link set other up
              route add 10.244.1.2/32 dev other");
     let second = Ns::new("fail-second");
     let message = serving(&b, image, || b.add(&second, "moved2", &wanted()).unwrap_err());
     assert!(message["msg"].as_str().unwrap().contains("10.244.1.2 is in use"), "{message}");
-    assert!(second.run(&["ip", "-o", "addr", "show", "dev", "eth0"]).contains("10.244.2.3/24"));
+    assert!(second.run(&["ip", "-o", "addr", "show", "dev", "eth0"]).contains("10.244.2.4/24"));
 
     // Without an agent the pod waits, and says for what.
     let third = Ns::new("fail-third");

@@ -21,7 +21,7 @@ pub const APPEND: u16 = REQUEST | (libc::NLM_F_CREATE | libc::NLM_F_APPEND) as u
 pub const PLAIN: u16 = REQUEST;
 
 /// The objects of one snapshot, by class, in the order of their sections.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Objects {
     classes: BTreeMap<&'static str, Vec<Object>>,
     /// Links inside, for labels.

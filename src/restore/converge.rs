@@ -1,6 +1,7 @@
 //! Rounds of looking, planning and doing, until nothing differs; and the way back.
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::plan::{self, Finding, Objects, Plan, Terms};
@@ -46,11 +47,12 @@ pub fn look(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
 }
 
 /// Makes the namespace what the goal says, or again what it was.
-pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
+pub fn converge(hands: &mut Hands, goal: &Goal, given_up: &AtomicBool) -> Result<Report, Error> {
     let start = Instant::now();
     let first = hands.look()?;
     let terms = terms(hands, &first, goal)?;
     let mut way = Way::new(&goal.objects, &terms);
+    way.given_up = Some(given_up);
     way.report.timings.read = start.elapsed();
     let outcome = way.go(hands, &first);
     let mut report = way.report;
@@ -71,7 +73,19 @@ pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
         return Err(Error::Differs { findings: failing, refused, rounds: report.rounds, undone });
     }
     report.differences = told;
+    report.before = Some(first);
     Ok(report)
+}
+
+/// Makes the namespace again what it was, after it was made what a goal said.
+pub fn back(hands: &mut Hands, before: &Objects, host: Option<RawFd>) -> Result<Undone, Error> {
+    let now = hands.look()?;
+    let host = match host {
+        Some(descriptor) => Some(hands.host_terms(descriptor, &now, before)?),
+        None => None,
+    };
+    let terms = Terms { host, queues: possible_cpus(), scaffold: false };
+    Ok(undo(hands, before, &terms))
 }
 
 fn terms(hands: &mut Hands, first: &Objects, goal: &Goal) -> Result<Terms, Error> {
@@ -91,6 +105,7 @@ struct Way<'a> {
     goal: &'a Objects,
     terms: Terms,
     report: Report,
+    given_up: Option<&'a AtomicBool>,
 }
 
 struct Outcome {
@@ -102,7 +117,7 @@ struct Outcome {
 
 impl<'a> Way<'a> {
     fn new(goal: &'a Objects, terms: &Terms) -> Self {
-        Self { goal, terms: terms.clone(), report: Report::default() }
+        Self { goal, terms: terms.clone(), report: Report::default(), given_up: None }
     }
 
     fn go(&mut self, hands: &mut Hands, first: &Objects) -> Result<Outcome, Error> {
@@ -112,6 +127,9 @@ impl<'a> Way<'a> {
             outcome.findings = plan::differences(first, self.goal);
         }
         while !plan.steps.is_empty() && self.report.rounds < ROUNDS {
+            if self.given_up.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
+                return Err(Error::GivenUp);
+            }
             self.report.rounds += 1;
             self.report.steps += plan.steps.len();
             let refused = self.apply(hands, &plan)?;

@@ -32,6 +32,8 @@ pub enum Error {
     /// Before anything was changed.
     #[error(transparent)]
     Failure(#[from] Failure),
+    #[error("nobody waits for it any more")]
+    GivenUp,
     /// In the middle.
     #[error("{failure}; {undone}")]
     Broken { failure: Box<Error>, undone: Undone },
@@ -53,7 +55,7 @@ impl Error {
             Self::Sections(_) => "ImageNotSupported",
             Self::Plan(error) => error.reason(),
             Self::Failure(_) => "ReadFailed",
-            Self::Broken { .. } => "RestoreFailed",
+            Self::Broken { .. } | Self::GivenUp => "RestoreFailed",
             Self::Differs { refused, .. } if refused.is_empty() => "VerifyFailed",
             Self::Differs { .. } => "KernelRefused",
         }

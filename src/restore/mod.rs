@@ -22,6 +22,7 @@ pub use error::{Error, Undone};
 pub use hands::Failure;
 pub use report::{Report, Timings};
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -59,6 +60,20 @@ pub fn restore(
     image: &Image,
     options: &Options,
 ) -> Result<Report, Error> {
+    restore_while(target, host, image, options, &AtomicBool::new(false))
+}
+
+/// As [`restore`], until `given_up` is set: nothing further is done then, and what was done is undone.
+///
+/// # Errors
+/// As [`restore`]; [`Error::GivenUp`], in [`Error::Broken`] where something had been changed.
+pub fn restore_while(
+    target: &Namespace,
+    host: Option<&Namespace>,
+    image: &Image,
+    options: &Options,
+    given_up: &AtomicBool,
+) -> Result<Report, Error> {
     let start = Instant::now();
     let allowed = check::allowed(image, options.leave_unknown)?;
     let goal = Goal {
@@ -73,12 +88,26 @@ pub fn restore(
         if options.dry_run {
             return converge::look(&mut hands, &goal);
         }
-        converge::converge(&mut hands, &goal)
+        converge::converge(&mut hands, &goal, given_up)
     })??;
     report.left = allowed.left;
     report.timings.check = checked;
     report.timings.total = start.elapsed();
     Ok(report)
+}
+
+/// Makes `target` what it was before a restore that was good.
+///
+/// # Errors
+/// [`Error`] where it can't be looked at.
+pub fn undo(
+    target: &Namespace,
+    host: Option<&Namespace>,
+    report: &Report,
+) -> Result<Undone, Error> {
+    let Some(before) = &report.before else { return Ok(Undone::Wholly) };
+    let descriptor = host.map(Namespace::as_raw_fd);
+    target.run(|| converge::back(&mut Hands::open(host)?, before, descriptor))?
 }
 
 /// Compares `target` with the image, object by object, and changes nothing.

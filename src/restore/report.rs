@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plan::{Finding, Plan};
+use crate::plan::{Finding, Objects, Plan};
 
 /// What a restore did, or for a dry run would do.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Report {
     /// What of the image was left out: its section, and what it is.
     pub left: Vec<(String, String)>,
     pub timings: Timings,
+    /// How the namespace was, for the way back ([`super::undo`]); none of a dry run.
+    pub before: Option<Objects>,
 }
 
 /// How long it took, by part. What is missing to the total is thread and socket set-up.

@@ -41,6 +41,8 @@ pub enum RestoreError {
     Restore(Box<restore::Error>),
     #[error("the network is rebuilt, and the node can't be given a way to it: {0}")]
     Host(Box<host::Error>),
+    #[error("{failure}; what was rebuilt could not be taken back: {why}")]
+    NotUndone { failure: Box<RestoreError>, why: String },
     #[error("the rebuilt network can't be read: {0}")]
     Read(#[from] host::ReadError),
     #[error("it did not end within the {seconds} s that the CNI plugin waits; it was at: {step}")]
@@ -76,6 +78,7 @@ impl RestoreError {
             Self::Restore(error) => rebuilt(error),
             Self::Occupied { .. } => RestoreReason::AddressInUse,
             Self::Host(error) if is_in_use(error) => RestoreReason::AddressInUse,
+            Self::NotUndone { failure, .. } => failure.reason(),
             Self::Late { .. } => RestoreReason::TimedOut,
             Self::Request(_)
             | Self::Api { .. }
@@ -96,6 +99,7 @@ impl RestoreError {
             | Self::Thread(_)
             | Self::Occupied { .. } => true,
             Self::Host(error) => is_in_use(error),
+            Self::NotUndone { failure, .. } => failure.is_transient(),
             Self::NotReady { ended, .. } => !ended,
             Self::Storage { source, .. } => source.reason() == Reason::StorageUnreachable,
             _ => false,

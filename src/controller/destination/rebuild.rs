@@ -11,7 +11,7 @@ use crate::gate::protocol::{Address, Restored, Route};
 use crate::host::{Inside, Pod, Way, Ways};
 use crate::image::Image;
 use crate::netns::Namespace;
-use crate::restore::{self, Options, Report};
+use crate::restore::{self, Options, Report, Undone};
 
 /// What is to be rebuilt, and where.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Rebuild<'a> {
     /// Addresses of the captured pod, in their order: the node leads to these, and the answer tells these.
     pub pod_ips: &'a [IpAddr],
     pub leave_unsupported: bool,
-    /// Set when nobody waits any more: the way is then taken away as soon as it is made.
+    /// Set when nobody waits any more: what was done is then taken back.
     pub given_up: &'a AtomicBool,
 }
 
@@ -50,8 +50,8 @@ impl Rebuild<'_> {
     /// Does it, in the node's namespace, which is the calling thread's.
     ///
     /// # Errors
-    /// [`RestoreError`]. A restore that fails has made the namespace what it was. When the restore
-    /// was good and the node can't be given the way, the runtime takes the sandbox down.
+    /// [`RestoreError`]. The namespace is then again what it was, and the node leads nowhere: where
+    /// that could not be done, the error says so.
     pub fn run(self, ways: &Ways) -> Result<Rebuilt, RestoreError> {
         // The addresses may still be led to a pod that went without a DEL.
         if let Err(error) = ways.sweep() {
@@ -66,11 +66,24 @@ impl Rebuild<'_> {
             known_ends_only: true,
             ..Options::default()
         };
-        let report = restore::restore(self.netns, Some(&node), self.image, &options)?;
+        let (netns, flag) = (self.netns, self.given_up);
+        let report = restore::restore_while(netns, Some(&node), self.image, &options, flag)?;
+        match self.lead(ways, bridge) {
+            Ok((restored, lacks)) => Ok(Rebuilt { restored, report, lacks }),
+            Err(failure) => Err(undone(netns, &node, &report, failure)),
+        }
+    }
+
+    /// Gives the node the way to what was restored.
+    fn lead(
+        &self,
+        ways: &Ways,
+        bridge: Option<u32>,
+    ) -> Result<(Restored, Vec<String>), RestoreError> {
         let way = Way {
             container_id: self.container_id,
             interface: self.interface,
-            pod: self.pod,
+            pod: self.pod.clone(),
             netns: self.netns,
             path: self.path,
             pod_ips: self.pod_ips,
@@ -81,9 +94,27 @@ impl Rebuild<'_> {
         if self.given_up.load(Ordering::SeqCst) {
             // DEL may have come and gone before there was anything to take away.
             ways.detach(self.container_id, self.interface)?;
+            return Err(restore::Error::GivenUp.into());
         }
-        let restored = restored(&inside, self.pod_ips);
-        Ok(Rebuilt { restored, report, lacks: attached.lacks })
+        Ok((restored(&inside, self.pod_ips), attached.lacks))
+    }
+}
+
+/// Takes the restore back after `failure`.
+fn undone(
+    netns: &Namespace,
+    node: &Namespace,
+    report: &Report,
+    failure: RestoreError,
+) -> RestoreError {
+    match restore::undo(netns, Some(node), report) {
+        Ok(Undone::Wholly) => failure,
+        Ok(undone) => {
+            RestoreError::NotUndone { failure: Box::new(failure), why: undone.to_string() }
+        }
+        Err(error) => {
+            RestoreError::NotUndone { failure: Box::new(failure), why: error.to_string() }
+        }
     }
 }
 
