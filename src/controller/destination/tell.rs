@@ -114,15 +114,33 @@ async fn entry(
 ) -> Result<(), kube::Error> {
     let api: Api<NetCheckpoint> =
         Api::namespaced(agent.client.clone(), &checkpoint.namespace().unwrap_or_default());
-    let uid = wanted.pod.uid().unwrap_or_default();
-    if let Some(oldest) = surplus(checkpoint, &uid) {
-        let nothing = Patch::Apply(identity(checkpoint, json!({})));
-        api.patch_status(&checkpoint.name_any(), &manager(&oldest), &nothing).await?;
-    }
     let entry = status(agent, wanted, standing);
-    let entry = serde_json::to_value(entry).map_err(kube::Error::SerdeError)?;
+    match applied(&api, checkpoint, &entry).await {
+        // Others have filled the list since the checkpoint was read.
+        Err(kube::Error::Api(refused)) if refused.code == 422 => {
+            let Some(now) = api.get_opt(&checkpoint.name_any()).await? else { return Ok(()) };
+            if now.uid() != checkpoint.uid() {
+                return Ok(());
+            }
+            applied(&api, &now, &entry).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Applies the entry, and takes one away before if the list is full.
+async fn applied(
+    api: &Api<NetCheckpoint>,
+    checkpoint: &NetCheckpoint,
+    entry: &RestoreStatus,
+) -> Result<(), kube::Error> {
+    let name = checkpoint.name_any();
+    if let Some(oldest) = surplus(checkpoint, &entry.pod_uid) {
+        let nothing = Patch::Apply(identity(checkpoint, json!({})));
+        api.patch_status(&name, &manager(&oldest), &nothing).await?;
+    }
     let patch = Patch::Apply(identity(checkpoint, json!({"restores": [entry]})));
-    api.patch_status(&checkpoint.name_any(), &manager(&uid), &patch).await.map(drop)
+    api.patch_status(&name, &manager(&entry.pod_uid), &patch).await.map(drop)
 }
 
 fn status(agent: &Agent, wanted: &Wanted, standing: &Standing) -> RestoreStatus {
