@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::error::RestoreError;
@@ -19,11 +20,16 @@ use crate::gate::attachment::Checked;
 use crate::host::{self, Ways};
 use crate::image::{Image, Limits};
 
+/// Bytes of a stored image from which on only one is worked on at a time. Read it is many times that.
+const LARGE: i64 = 16 << 20;
+
 /// One restore, from the request to the answer.
 pub struct Course<'a> {
     pub agent: &'a Agent,
     pub ways: &'a Arc<Ways>,
     pub wanted: &'a Wanted,
+    /// For images over [`LARGE`]: with many at once the node's memory would be theirs.
+    pub large: &'a Arc<Semaphore>,
     /// Where it is, for the message of one that takes too long.
     pub step: Mutex<&'static str>,
     pub timings: Mutex<Timings>,
@@ -50,6 +56,7 @@ impl Course<'_> {
         let pods = self.agent.pods.state();
         let pods = pods.iter().map(AsRef::as_ref);
         occupied::free(pods, &pod_ips, &request.uid, held.as_deref())?;
+        let alone = self.alone(stored.size_bytes).await;
         let image = self.download(&stored).await?;
         self.carried(&image)?;
         self.at("rebuilding");
@@ -64,6 +71,8 @@ impl Course<'_> {
         };
         let leave_unsupported = self.wanted.leave_unsupported;
         let rebuilt = on_thread(move || {
+            // The thread has the image, even when nobody waits for it any more.
+            let _alone = alone;
             let rebuild = Rebuild {
                 container_id: &request.container_id,
                 interface: &request.interface,
@@ -80,6 +89,16 @@ impl Course<'_> {
         let rebuilt = rebuilt.await.map_err(RestoreError::Thread)?;
         given_up.not();
         rebuilt
+    }
+
+    /// The turn of a large image; none for the others.
+    async fn alone(&self, bytes: i64) -> Option<OwnedSemaphorePermit> {
+        if bytes <= LARGE {
+            return None;
+        }
+        self.at("waiting for another large image");
+        // The semaphore is never closed; if it were, there would be no bound, which is no error here.
+        self.large.clone().acquire_owned().await.ok()
     }
 
     async fn download(&self, stored: &ImageStatus) -> Result<Image, RestoreError> {

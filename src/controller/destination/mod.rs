@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -64,7 +64,12 @@ pub async fn run(agent: SharedAgent, socket: PathBuf) -> Result<(), Error> {
     let server = Server::bind(&socket)?;
     let ending = agent.ending.begun();
     let sweeping = sweeping(ways.clone(), agent.ending.begun());
-    let destination = Arc::new(Destination { agent, ways, telling: Mutex::default() });
+    let destination = Arc::new(Destination {
+        agent,
+        ways,
+        large: Arc::new(Semaphore::new(1)),
+        telling: Mutex::default(),
+    });
     drop(not_yet);
     tokio::join!(server.serve(destination.clone(), ending, GRACE), sweeping);
     destination.told().await;
@@ -105,6 +110,7 @@ async fn sweep(ways: &Arc<Ways>, whose: &str) {
 struct Destination {
     agent: SharedAgent,
     ways: Arc<Ways>,
+    large: Arc<Semaphore>,
     /// Writes that no pod waits for.
     telling: Mutex<JoinSet<()>>,
 }
@@ -175,6 +181,7 @@ impl Destination {
             agent: &self.agent,
             ways: &self.ways,
             wanted: &wanted,
+            large: &self.large,
             step: Mutex::new("looking for the NetCheckpoint"),
             timings: Mutex::default(),
             checkpoint: Mutex::default(),
