@@ -61,7 +61,7 @@ reasons! {
             "";
         ImageStored: "The store has confirmed the image.",
             "";
-        Deleting: "The object is being deleted: a held pod is released, and the image goes unless it is retained.",
+        Deleting: "The object is being deleted, and the image with it unless it is retained.",
             "Wait; the object vanishes once the store has confirmed.";
         SourcePodNotFound: "There is no pod of that name in the namespace.",
             "Check sourcePodName and the namespace, and create another NetCheckpoint.";
@@ -75,8 +75,8 @@ reasons! {
             "See why the DaemonSet netckpt has no ready pod there (kubectl get pods -A -l app.kubernetes.io/name=netckpt -o wide).";
         SandboxNotFound: "The container runtime does not know the pod's sandbox or its network namespace.",
             "See the message for the runtime's words; check the agent's cri-socket.";
-        HoldFailed: "The pod's traffic could not be held, or was not seen held when read back; nothing was captured.",
-            "See the message; the pod goes on undisturbed. Create another NetCheckpoint.";
+        HoldFailed: "A hold was asked for, and this version can't hold a pod's traffic; nothing was captured.",
+            "The pod goes on undisturbed. Create another NetCheckpoint with traffic: Running.";
         CaptureFailed: "The pod's network could not be read.",
             "See the message for the object and the kernel's words.";
         NotCarried: "The network holds what can't be carried, and onUnsupported is Fail.",

@@ -68,11 +68,11 @@ pub struct NetCheckpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<MicroTime>,
 
-    /// When the hold was seen in force.
+    /// When the hold was seen in force; not written by this version, which refuses to hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_at: Option<MicroTime>,
 
-    /// When the hold ends by itself.
+    /// When the hold ends by itself; not written by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_until: Option<MicroTime>,
 
@@ -98,7 +98,7 @@ pub struct NetCheckpointStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["podUID".into()]))]
     pub restores: Vec<RestoreStatus>,
 
-    /// Ready is the summary; Held, Captured and Stored are its steps.
+    /// Ready is the summary; Captured and Stored are its steps, and Held where a version can hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -180,7 +180,7 @@ pub struct Evidence {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Until the hold was in force.
+    /// Until the hold was in force; not written by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub hold_ms: Option<i64>,
