@@ -255,23 +255,3 @@ pub enum RestoreState {
     /// It was given up, and the namespace is as it was found.
     Failed,
 }
-
-/// The list of restores with `entry` in it: in place of the one of its pod, or last. Where the list
-/// is full the oldest makes room, those that are in progress only when nothing else is left.
-///
-/// Written as a whole, with the object's `resourceVersion`: the schema bounds the list, and an apply
-/// of one's own entry can't drop another's.
-#[must_use]
-pub fn with_restore(restores: &[RestoreStatus], entry: RestoreStatus) -> Vec<RestoreStatus> {
-    let mut list = restores.to_vec();
-    if let Some(same) = list.iter_mut().find(|old| old.pod_uid == entry.pod_uid) {
-        *same = entry;
-        return list;
-    }
-    while list.len() >= MAX_RESTORES {
-        let ended = |old: &RestoreStatus| old.state != RestoreState::InProgress;
-        list.remove(list.iter().position(ended).unwrap_or(0));
-    }
-    list.push(entry);
-    list
-}
