@@ -3,7 +3,8 @@
 //! The first pass reads every class. What was told of or interrupted meanwhile is read again, until
 //! a pass ends with no event: at that moment every section is what the kernel holds, so all of them
 //! are of that one moment. Classes that no notification covers (sysctls) are read once before and
-//! once after: equal, they held at the moment between as well.
+//! once after: equal, they held at the moment between as well. Flows ([`Source::Flows`]) change all the
+//! time: to what was read of them is added what was told since, up to just before that moment.
 
 use std::time::Instant;
 
@@ -41,6 +42,7 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
     };
     passes.settle(options, start)?;
     let mut reading = passes.reading;
+    passes.watch.merge(options.classes, &mut reading.sections);
     if let Some(sysctls) = passes.sysctls {
         reading.unreadable = sysctls.found.unreadable;
         reading.sections[sysctls.place] = sysctls.found.bytes;
@@ -54,7 +56,7 @@ pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>
     let mut section = Vec::new();
     match class.source {
         Source::Sysctl => section = super::sysctls::once().map_err(sysctls_unreadable)?,
-        Source::Read(read) => section = read(reader)?,
+        Source::Read(read) | Source::Flows { read, .. } => section = read(reader)?,
         Source::Netlink { protocol, dumps, .. } => {
             for dump in dumps {
                 match reader.dump(protocol, dump.kind, dump.body, &mut section) {
@@ -137,7 +139,7 @@ impl Passes<'_> {
                 let found = Sysctls::read().map_err(sysctls_failed)?;
                 self.sysctls = Some(Files { place, found });
             }
-            Source::Read(read) => {
+            Source::Read(read) | Source::Flows { read, .. } => {
                 self.reading.sections[place] = read(self.reader)
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }
