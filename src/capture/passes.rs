@@ -39,10 +39,11 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
         sysctls: None,
         stale: Stale::new(),
         links_again: false,
+        moved: false,
     };
     passes.settle(options, start)?;
+    passes.merge_flows();
     let mut reading = passes.reading;
-    passes.watch.merge(options.classes, &mut reading.sections);
     if let Some(sysctls) = passes.sysctls {
         reading.unreadable = sysctls.found.unreadable;
         reading.sections[sysctls.place] = sysctls.found.bytes;
@@ -81,6 +82,8 @@ struct Passes<'a> {
     stale: Stale,
     /// Links were read again: there may be files of devices that were not there before.
     links_again: bool,
+    /// Anything was read again: what was read of flows is older than that.
+    moved: bool,
 }
 
 /// The class of sysctls, by its place.
@@ -102,6 +105,13 @@ impl Passes<'_> {
                 self.pass(&again)?;
                 for place in again {
                     self.count_again(place);
+                }
+            }
+            if std::mem::take(&mut self.moved) {
+                self.flows_again()?;
+                self.watch.told(&mut self.stale)?;
+                if !self.stale.is_empty() {
+                    continue;
                 }
             }
             let changed = self.changed_unannounced()?;
@@ -189,7 +199,27 @@ impl Passes<'_> {
         Ok(changed)
     }
 
+    /// Takes into each section of flows what was told of it.
+    fn merge_flows(&mut self) {
+        for (place, class) in self.classes.iter().enumerate() {
+            self.watch.merge(place, class, &mut self.reading.sections[place]);
+        }
+    }
+
+    /// Reads the known flows again, one by one, now that all else holds.
+    fn flows_again(&mut self) -> Result<(), Error> {
+        self.merge_flows();
+        for (section, class) in self.reading.sections.iter_mut().zip(self.classes) {
+            if let Source::Flows { again, .. } = class.source {
+                *section = again(self.reader, section)
+                    .map_err(|source| Error::Read { class: class.name, source })?;
+            }
+        }
+        Ok(())
+    }
+
     fn count_again(&mut self, place: usize) {
+        self.moved = true;
         let name = self.classes[place].name;
         self.links_again |= name == LINKS.name;
         match self.reading.evidence.read_again.get_mut(name) {

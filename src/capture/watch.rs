@@ -94,12 +94,14 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes into the sections of flows what was told of them.
-    pub(super) fn merge(&self, classes: &[&'static Class], sections: &mut [Vec<u8>]) {
-        for flows in self.flows.iter().filter(|flows| !flows.events.is_empty()) {
-            if let Source::Flows { merge, .. } = classes[flows.place].source {
-                sections[flows.place] = merge(&sections[flows.place], &flows.events);
-            }
+    /// Takes into a section of flows what was told of them since its reading began or this was last
+    /// asked.
+    pub(super) fn merge(&mut self, place: usize, class: &Class, section: &mut Vec<u8>) {
+        let Source::Flows { merge, .. } = class.source else { return };
+        let flows = self.flows.iter_mut().find(|flows| flows.place == place);
+        if let Some(flows) = flows.filter(|flows| !flows.events.is_empty()) {
+            *section = merge(section, &flows.events);
+            flows.events.clear();
         }
     }
 }

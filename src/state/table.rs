@@ -96,6 +96,8 @@ pub enum Source {
         protocol: Protocol,
         groups: &'static [u32],
         merge: fn(&[u8], &[u8]) -> Vec<u8>,
+        /// Reads the objects of a section again, one by one.
+        again: fn(&mut crate::state::Reader, &[u8]) -> Result<Vec<u8>, crate::state::ReadError>,
     },
 }
 

@@ -20,6 +20,7 @@ const CTA_EXPECT_ZONE: u16 = 7;
 
 const FORM: Form = Form {
     key: &[CTA_EXPECT_TUPLE, CTA_EXPECT_MASK, CTA_EXPECT_ZONE],
+    asked: EXP_GET,
     made: EXP_NEW,
     ended: EXP_DELETE,
 };
@@ -37,6 +38,7 @@ pub static CONNTRACK_EXPECTATIONS: Class = Class {
         protocol: Protocol::Netfilter,
         groups: GROUPS,
         merge: |section, events| FORM.merge(section, events),
+        again: |reader, section| FORM.again(reader, section),
     },
     header: NFGENMSG,
     attributes: &[

@@ -4,13 +4,16 @@
 //! The kernel has one table for all namespaces and walks all of it for a dump, which takes some
 //! milliseconds. It is walked once in a capture, and not at all where the namespace has no entry.
 //!
-//! **One instant.** Where there is traffic, the table is never quiet. So it is not read again when it
+//! **One instant.** Where there is traffic, the table is never quiet. So it is not walked again when it
 //! changes: what the kernel tells of it from before the walk on is taken into what was read
-//! ([`told`]), up to the moment at which all other classes held. Entries are independent of each
-//! other, and no other class refers to one. What the kernel does not tell, and what may therefore be
-//! of some milliseconds before: the time left of an entry and its counters, which are not compared;
-//! and what happens to an entry that is older than the capture, unless `nf_conntrack_events` is 1 or
-//! somebody else listened when it was made. Of a pod that stands still nothing happens to any.
+//! ([`told`]), up to the moment at which all other classes held. Of entries that are older than the
+//! capture the kernel tells nothing, unless `nf_conntrack_events` is 1 or somebody else listened when
+//! they were made: where anything had to be read again, each entry is asked for again as well, by its
+//! tuple. So every entry is one that was there, as it was, while all other classes were as they are in
+//! the image. Among each other, such older entries may be of moments some milliseconds apart. Nothing
+//! follows from that: entries are independent of each other, and no other class refers to one. Times
+//! left and counters run on in any case, and are not compared. Of a pod that stands still nothing
+//! changes, and all is exact.
 //!
 //! **Not carried.** Counters and times of start: the kernel takes none. A capture names them where the
 //! namespace keeps them (`nf_conntrack_acct`, `nf_conntrack_timestamp`).
@@ -49,7 +52,8 @@ pub const CTA_TUPLE_MASTER: u16 = 14;
 pub const CTA_ZONE: u16 = 18;
 const CTA_SYNPROXY: u16 = 24;
 
-const FORM: Form = Form { key: &[CTA_TUPLE_ORIG, CTA_ZONE], made: CT_NEW, ended: CT_DELETE };
+const FORM: Form =
+    Form { key: &[CTA_TUPLE_ORIG, CTA_ZONE], asked: CT_GET, made: CT_NEW, ended: CT_DELETE };
 
 /// `enum ip_conntrack_status`.
 const IPS_SEEN_REPLY: u64 = 1 << 1;
@@ -259,6 +263,7 @@ pub static CONNTRACK: Class = Class {
         protocol: Protocol::Netfilter,
         groups: GROUPS,
         merge: |section, events| FORM.merge(section, events),
+        again: |reader, section| FORM.again(reader, section),
     },
     header: NFGENMSG,
     attributes: ATTRIBUTES,

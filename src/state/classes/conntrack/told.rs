@@ -1,4 +1,4 @@
-//! Taking what was told of flows into what was read of them.
+//! Keeping what was read of flows current, without a second walk over the kernel's table.
 //!
 //! Events have the form of the dump's messages, with only some of the attributes. They come in the
 //! order in which things happened, so that a section with all events since before its reading began
@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use crate::netlink::{Builder, Message, messages};
+use crate::netlink::{Builder, Message, Protocol, messages};
+use crate::state::{ReadError, Reader};
 
 /// Bytes of `struct nfgenmsg`.
 const HEADER: usize = 4;
@@ -16,6 +17,8 @@ const HEADER: usize = 4;
 pub struct Form {
     /// Attributes that together are an object's identity.
     pub key: &'static [u16],
+    /// Type of requests for one object.
+    pub asked: u16,
     /// Type of messages for what is there or has changed, and for what has ended.
     pub made: u16,
     pub ended: u16,
@@ -38,6 +41,36 @@ impl Form {
         };
         let family = message.body.first().copied().unwrap_or_default();
         (family, self.key.iter().map(part).collect())
+    }
+
+    /// Reads each object of a section again, by its key; those that have ended are left out.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the kernel can't be asked.
+    pub fn again(&self, reader: &mut Reader, section: &[u8]) -> Result<Vec<u8>, ReadError> {
+        let failed = |source| ReadError::Netlink { what: "entries one by one", source };
+        let socket = reader.socket(Protocol::Netfilter).map_err(failed)?;
+        let mut found = Vec::with_capacity(section.len());
+        for message in messages(section).map_while(Result::ok) {
+            match socket.get(self.asked, &self.question(&message)) {
+                Ok(told) => found.extend(told),
+                Err(error) if error.errno() == Some(libc::ENOENT) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The body of a request for the object of a message.
+    fn question(&self, message: &Message<'_>) -> Vec<u8> {
+        let mut body = message.body.get(..HEADER).unwrap_or_default().to_vec();
+        for attribute in message.attributes(HEADER).map_while(Result::ok) {
+            if self.key.contains(&attribute.id) {
+                let id = attribute.id | attribute.flags;
+                body.extend(Builder::attribute(id, attribute.payload));
+            }
+        }
+        body
     }
 
     /// The section with the events taken in. What is malformed in either ends it.
@@ -94,7 +127,7 @@ impl Flow {
 mod tests {
     use super::*;
 
-    const FORM: Form = Form { key: &[1, 18], made: 0x100, ended: 0x102 };
+    const FORM: Form = Form { key: &[1, 18], asked: 0x101, made: 0x100, ended: 0x102 };
 
     fn message(kind: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut builder = Builder::new(kind, 0, &[2, 0, 0, 0]);
