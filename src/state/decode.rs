@@ -94,7 +94,7 @@ fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entri
             shape(payload, &attr.shape, bytes, table, view, depth)
         });
         // A nest of which nothing counts does not count itself, as it is not sent.
-        let counts = |value: &Value| !(emptied(value) && !attribute.payload.is_empty());
+        let counts = |value: &Value| !emptied(value) || attribute.payload.is_empty();
         entries.extend(value.filter(counts).map(|value| (Cow::Borrowed(attr.name), value)));
     }
     entries
