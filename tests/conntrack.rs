@@ -242,9 +242,14 @@ fn what_a_helper_expects_and_what_came_of_it_comes_back() {
 #[test]
 fn time_in_transit_is_time_gone() {
     let source = Pair::wired("aged");
+    source.pod.sh("sysctl -qw net.netfilter.nf_conntrack_acct=1");
     source.pod.sh("conntrack -I -p udp -t 600 -s 10.61.0.2 -d 192.0.2.1 --sport 1 --dport 53
          conntrack -I -p udp -t 60 -s 10.61.0.2 -d 192.0.2.1 --sport 2 --dport 53");
     let mut image = image(&source);
+    // What a kernel can't be told is said.
+    let named = &image.manifest.not_carried;
+    let of_counters = |entry: &&netckpt::image::NotCarried| entry.why.contains("counters_orig");
+    assert_eq!(named.iter().filter(of_counters).count(), 2, "{named:#?}");
     image.manifest.created -= jiff::SignedDuration::from_secs(100);
     let target = Pair::bare("aged");
     restored(&target, &image);

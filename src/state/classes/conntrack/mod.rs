@@ -226,8 +226,9 @@ const ATTRIBUTES: &[Attr] = &[
     Attr::strip(CTA_NAT_SRC, "nat_src", Shape::Bytes),
     Attr::new(CTA_TIMEOUT, "timeout", Shape::Be32, Fate::Lifetime(SECONDS)),
     Attr::keep(8, "mark", Shape::Be32),
-    Attr::strip(9, "counters_orig", COUNTERS),
-    Attr::strip(10, "counters_reply", COUNTERS),
+    // The kernel takes none: they start again at 0.
+    Attr::leave(9, "counters_orig", COUNTERS),
+    Attr::leave(10, "counters_reply", COUNTERS),
     Attr::strip(11, "use", Shape::Be32),
     Attr::strip(12, "id", Shape::Be32),
     Attr::strip(CTA_NAT_DST, "nat_dst", Shape::Bytes),
@@ -237,8 +238,10 @@ const ATTRIBUTES: &[Attr] = &[
     Attr::keep(16, "seq_adj_reply", SEQUENCE_ADJUSTMENT),
     Attr::strip(17, "secmark", Shape::Be32),
     Attr::keep(CTA_ZONE, "zone", Shape::Be16),
-    Attr::strip(19, "secctx", Shape::Nest(&[Attr::strip(1, "name", Shape::Text)])),
-    Attr::strip(
+    // Of the security policy of its machine.
+    Attr::leave(19, "secctx", Shape::Nest(&[Attr::strip(1, "name", Shape::Text)])),
+    // When the flow began: for the kernel that is when the entry was made.
+    Attr::leave(
         20,
         "timestamp",
         Shape::Nest(&[
@@ -334,15 +337,6 @@ fn faults(value: &Value) -> Vec<Fault> {
         faults.push(Fault::Object("an entry without its two directions".to_owned()));
     }
     faults.extend(value.text("help.name").and_then(foreign_helper));
-    for (attribute, why) in [
-        ("counters_orig", "its counters start again at 0: the kernel can't be told them"),
-        ("timestamp", "its time of start will be that of the restore"),
-        ("secctx", "its security context is not set: it is of the policy of its machine"),
-    ] {
-        if value.field(attribute).is_some() {
-            faults.push(Fault::Part(why.to_owned()));
-        }
-    }
     faults
 }
 
