@@ -294,16 +294,16 @@ fn an_agent_is_held_to_its_node() {
         "message": "", "lastTransitionTime": "2026-11-30T12:00:00Z"}]});
     report(server, &b, name, &ready).succeeds();
     report(server, &b, name, &json!({"nodeName": "node-a"}))
-        .is_refused("the agent of node-b can claim for its own node only, not for node-a");
+        .refused("the agent of node-b can claim for its own node only, not for node-a");
     report(server, &a, name, &json!({"nodeName": "node-a", "podIPs": ["10.0.0.1"]})).succeeds();
 
     // What was asked for is not an agent's to change, the finalizer is.
     patch(server, &a, what, &json!({"spec": {"deletionPolicy": "Retain"}}))
-        .is_refused("an agent does not change what was asked for");
+        .refused("an agent does not change what was asked for");
     patch(server, &a, what, &json!({"metadata": {"labels": {"x": "y"}}}))
-        .is_refused("an agent changes nothing of the metadata but its own finalizer");
+        .refused("an agent changes nothing of the metadata but its own finalizer");
     patch(server, &a, what, &json!({"metadata": {"finalizers": ["else.io/x"]}}))
-        .is_refused("an agent changes nothing of the metadata but its own finalizer");
+        .refused("an agent changes nothing of the metadata but its own finalizer");
     patch(server, &a, what, &json!({"metadata": {"finalizers": ["netckpt.io/image"]}})).succeeds();
 
     // Another node's agent reports its restores and nothing else.
@@ -311,10 +311,10 @@ fn an_agent_is_held_to_its_node() {
         json!({"podUID": uid, "podName": "p", "nodeName": node, "state": "InProgress",
                "reason": "RestoreInProgress"})
     };
-    report(server, &b, name, &json!({"podIPs": ["10.0.0.2"]})).is_refused(
+    report(server, &b, name, &json!({"podIPs": ["10.0.0.2"]})).refused(
         "the agent of node-b can report restores only: the checkpoint is the work of the agent of node-a",
     );
-    report(server, &b, name, &json!({"podIPs": null})).is_refused("can report restores only");
+    report(server, &b, name, &json!({"podIPs": null})).refused("can report restores only");
     report(server, &b, name, &json!({"restores": [restore("1", "node-b")]})).succeeds();
     let only_own = "can report restores of its own node only";
     report(
@@ -323,8 +323,8 @@ fn an_agent_is_held_to_its_node() {
         name,
         &json!({"restores": [restore("1", "node-b"), restore("2", "node-a")]}),
     )
-    .is_refused(only_own);
-    report(server, &a, name, &json!({"restores": []})).is_refused(only_own);
+    .refused(only_own);
+    report(server, &a, name, &json!({"restores": []})).refused(only_own);
     report(
         server,
         &a,
@@ -346,7 +346,7 @@ fn an_agent_is_held_to_its_node() {
     // A token that names no node is nobody's.
     let unbound = server.kubectl(&["create", "token", "netckpt", "-n", NAMESPACE]).succeeds();
     report(server, unbound.trim_end(), name, &json!({"podIPs": ["10.0.0.4"]}))
-        .is_refused("an agent's token must name its node");
+        .refused("an agent's token must name its node");
 }
 
 #[test]
@@ -363,12 +363,12 @@ fn an_agent_sets_one_condition_of_its_own_pods() {
                                "lastTransitionTime": "2026-11-30T12:00:00Z"}]})
     };
     patch("pod-node-a", &condition("netckpt.io/NetworkRestored")).succeeds();
-    patch("pod-node-a", &condition("Ready")).is_refused("nothing else of its status");
+    patch("pod-node-a", &condition("Ready")).refused("nothing else of its status");
     patch("pod-node-a", &json!({"podIP": "10.9.9.9", "podIPs": [{"ip": "10.9.9.9"}]}))
-        .is_refused("nothing else of its status");
-    patch("pod-node-a", &json!({"phase": "Failed"})).is_refused("nothing else of its status");
+        .refused("nothing else of its status");
+    patch("pod-node-a", &json!({"phase": "Failed"})).refused("nothing else of its status");
     patch("pod-node-b", &condition("netckpt.io/NetworkRestored"))
-        .is_refused("the agent of node-a can report on pods of its own node only");
+        .refused("the agent of node-a can report on pods of its own node only");
 }
 
 /// An agent's plugin goes with the DaemonSet, and with nothing else.
