@@ -196,7 +196,7 @@ fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
-        let weight = if early { Weight::Informs } else { Weight::Matters };
+        let weight = if early || class.grows { Weight::Informs } else { Weight::Matters };
         add(object, &from.names, Kind::Extra, weight);
     }
     if !delta.added.is_empty() || !delta.removed.is_empty() {

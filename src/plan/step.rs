@@ -26,6 +26,9 @@ pub enum Stage {
     LinkSysctls,
     /// Masters, so that a port joins with its final MAC and MTU.
     JoinLinks,
+    /// After the rules that use labels, and before any packet can come: one that comes too early
+    /// would make an entry without the translation that its flow has.
+    Conntrack,
     /// The ends outside: carrier comes with both ends up.
     HostLinks,
     RaiseLinks,
@@ -57,6 +60,7 @@ impl fmt::Display for Stage {
             Self::SetLinks => "set links",
             Self::LinkSysctls => "sysctls of links",
             Self::JoinLinks => "join masters",
+            Self::Conntrack => "connection tracking",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
             Self::Addresses => "addresses",

@@ -197,6 +197,7 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
             align(length) == covered
         }
         Shape::Fixed(size, inner) => length == size && fits(inner, payload),
+        Shape::Net(inner) => fits(inner, payload),
         _ => width(shape) == Some(length),
     }
 }

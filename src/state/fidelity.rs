@@ -179,7 +179,7 @@ fn words(fate: Fate, shape: &Shape) -> String {
 /// Names of the bits that are kept, where not all are.
 fn kept_bits(shape: &Shape) -> Option<String> {
     match *shape {
-        Shape::Fixed(_, inner) => kept_bits(inner),
+        Shape::Fixed(_, inner) | Shape::Net(inner) => kept_bits(inner),
         Shape::BitsOf(names, kept) => {
             let kept = names.iter().filter(|(mask, _)| mask & kept != 0).map(|(_, name)| *name);
             Some(kept.collect::<Vec<_>>().join(", "))

@@ -45,6 +45,9 @@ pub struct Class {
     /// neighbour). A restore makes those that are missing, but never changes or removes one, and
     /// nothing about them is a difference.
     pub fleeting: fn(&Value) -> bool,
+    /// Whether traffic adds objects at any time, so that one more than the image has is told, but is no
+    /// difference that matters.
+    pub grows: bool,
     /// The test that shows that the class comes back, for the generated table in the docs.
     pub shown_by: &'static str,
 }
@@ -67,6 +70,7 @@ impl Class {
         also: |_| Vec::new(),
         mend: |_| Vec::new(),
         fleeting: |_| false,
+        grows: false,
         shown_by: "",
     };
 }
@@ -87,6 +91,17 @@ pub enum Source {
     Sysctl,
     /// Read by a function of the class's file. The section holds messages as [`Source::Netlink`]'s do.
     Read(fn(&mut crate::state::Reader) -> Result<Vec<u8>, crate::state::ReadError>),
+    /// Objects that traffic makes, changes and ends all the time, so that a second reading would never
+    /// give what the first gave. They are read once; `merge` takes into that section (the first) what
+    /// was told in the groups since before the reading began (the second).
+    Flows {
+        read: fn(&mut crate::state::Reader) -> Result<Vec<u8>, crate::state::ReadError>,
+        protocol: Protocol,
+        groups: &'static [u32],
+        merge: fn(&[u8], &[u8]) -> Vec<u8>,
+        /// Reads the objects of a section again, one by one.
+        again: fn(&mut crate::state::Reader, &[u8]) -> Result<Vec<u8>, crate::state::ReadError>,
+    },
 }
 
 /// One dump request.
@@ -180,6 +195,8 @@ pub enum Shape {
     Be16,
     Be32,
     Be64,
+    /// A shape of the host's byte order, here in network byte order.
+    Net(&'static Shape),
     /// NUL-terminated text.
     Text,
     /// An attribute without a payload: it is there or not.

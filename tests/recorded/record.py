@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 
 SOL_NETLINK = 270
 NETLINK_GET_STRICT_CHK = 12
@@ -18,7 +19,12 @@ DUMPS = {
         (30, bytes([10]) + bytes(9) + bytes([8, 0])),
     ],
     "neighbour-tables": [(66, bytes(4))],
+    "conntrack": [(0x101, bytes(4))],
+    "conntrack-expectations": [(0x201, bytes(4))],
 }
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+NETFILTER = ("conntrack", "conntrack-expectations")
 
 
 def dump(sock, kind, body):
@@ -36,8 +42,25 @@ def dump(sock, kind, body):
             data = data[(length + 3) & ~3 :]
 
 
-for name, dumps in DUMPS.items():
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+def flows():
+    """A redirected connection, and one of FTP with an expectation; they stay open."""
+    ends = []
+    for asked, listens in (80, 15001), (21, 21):
+        listener = socket.create_server(("127.0.0.1", listens))
+        client = socket.create_connection(("127.0.0.1", asked))
+        ends += [listener, client, listener.accept()[0]]
+    server, client = ends[-1], ends[-2]
+    for command in b"USER me\r\n", b"PORT 127,0,0,1,156,65\r\n":
+        client.sendall(command)
+        server.recv(64)
+    return ends
+
+
+ends = flows()
+for name in sys.argv[1:] or DUMPS:
+    dumps = DUMPS[name]
+    protocol = NETLINK_NETFILTER if name in NETFILTER else NETLINK_ROUTE
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     sock.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
     with open(f"{name}.bin", "wb") as file:
         for kind, body in dumps:

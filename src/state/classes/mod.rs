@@ -1,6 +1,7 @@
 //! The classes, one file each.
 
 mod addresses;
+pub mod conntrack;
 mod encapsulations;
 mod families;
 pub mod links;
@@ -14,6 +15,7 @@ pub mod sysctls;
 use super::table::Class;
 
 pub use addresses::ADDRESSES;
+pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
 pub use links::LINKS;
 pub use neighbour_tables::NEIGHBOUR_TABLES;
 pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
@@ -23,7 +25,7 @@ pub use rules::RULES;
 pub use sysctls::SYSCTLS;
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 9] = [
+pub static CLASSES: [&Class; 11] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -33,6 +35,8 @@ pub static CLASSES: [&Class; 9] = [
     &NEXTHOPS,
     &RULES,
     &ROUTES,
+    &CONNTRACK,
+    &CONNTRACK_EXPECTATIONS,
 ];
 
 /// The class of this name.
