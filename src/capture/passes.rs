@@ -109,7 +109,7 @@ impl Passes<'_> {
                 let found = Sysctls::read().map_err(sysctls_failed)?;
                 self.sysctls = Some(Files { place, found });
             }
-            Source::Read(read) => {
+            Source::Read(read) | Source::Watched { read, .. } => {
                 self.reading.sections[place] = read(self.reader)
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }

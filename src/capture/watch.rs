@@ -29,7 +29,11 @@ impl Watch {
     pub(super) fn open(classes: &[&'static Class]) -> Result<Self, Error> {
         let mut protocols: BTreeMap<Protocol, Watched> = BTreeMap::new();
         for (place, class) in classes.iter().enumerate() {
-            let Source::Netlink { protocol, groups, notices, .. } = class.source else { continue };
+            let (Source::Netlink { protocol, groups, notices, .. }
+            | Source::Watched { protocol, groups, notices, .. }) = class.source
+            else {
+                continue;
+            };
             let failed = |source| Error::Subscribe { class: class.name, source };
             if !protocols.contains_key(&protocol) {
                 let socket = Socket::open(protocol).map_err(failed)?;

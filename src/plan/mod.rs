@@ -15,6 +15,7 @@ mod draft;
 mod links;
 mod neighbours;
 mod nexthops;
+mod nftables;
 mod raw;
 mod routes;
 mod rules;
@@ -30,7 +31,7 @@ use crate::state::Object;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
-pub use step::{Action, Side, Stage, Step};
+pub use step::{Action, Part, Side, Stage, Step};
 pub use veth::{HostEnd, host_ends};
 
 pub use draft::Objects;
@@ -114,6 +115,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     nexthops::plan(&sides, &mut draft);
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
+    nftables::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -126,6 +128,8 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "nft-tables" => Some(nftables::of_all),
+        "nft-chains" | "nft-sets" | "nft-objects" | "nft-flowtables" => Some(nftables::of_table),
         _ => None,
     }
 }

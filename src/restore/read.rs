@@ -17,7 +17,7 @@ pub fn read(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadE
             }
         }
         Source::Sysctl => walk(Path::new("/proc/sys/net"), "", &mut section),
-        Source::Read(read) => section = read(reader)?,
+        Source::Read(read) | Source::Watched { read, .. } => section = read(reader)?,
     }
     Ok(section)
 }

@@ -64,6 +64,7 @@ pub(super) fn width(shape: &Shape) -> Option<usize> {
         Shape::U64 | Shape::I64 | Shape::Be64 => 8,
         Shape::Fixed(bytes, _) => *bytes,
         Shape::Struct(fields) => header_size(fields),
+        Shape::Net(inner) => return width(inner),
         _ => return None,
     })
 }
@@ -130,7 +131,8 @@ fn by_fate(
         Fate::Set if payload.iter().all(|byte| *byte == 0) => None,
         Fate::Outside => Some(Value::Present),
         Fate::Lifetime(lifetime) => {
-            let left = payload.first_chunk().map(|left| u32::from_ne_bytes(*left));
+            let left = payload.first_chunk().filter(|_| payload.len() == 4);
+            let left = left.map(|left| u32::from_ne_bytes(*left));
             let ends = if left == Some(lifetime.forever) { "forever" } else { "limited" };
             Some(Value::Text(ends.to_owned()))
         }
@@ -177,6 +179,9 @@ fn shape(
         Shape::I8 | Shape::I16 | Shape::I32 | Shape::I64 => Value::Signed(signed(payload)),
         Shape::Be16 | Shape::Be32 | Shape::Be64 => Value::Number(big_endian(payload)),
         Shape::Fixed(_, inner) => self::shape(payload, inner, siblings, table, view, depth),
+        Shape::Net(inner) => {
+            self::shape(&host_order(payload), inner, siblings, table, view, depth)
+        }
         Shape::Text => Value::Text(text(payload)),
         Shape::Flag => Value::Present,
         Shape::Mac => Value::Text(mac(payload)),
@@ -261,6 +266,15 @@ pub(super) fn number(payload: &[u8]) -> u64 {
 fn signed(payload: &[u8]) -> i64 {
     let unused = 64 - 8 * payload.len().clamp(1, 8) as u32;
     (number(payload) << unused).cast_signed() >> unused
+}
+
+/// A number of network byte order in the host's, and the other way round.
+pub(super) fn host_order(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = payload.to_vec();
+    if cfg!(target_endian = "little") {
+        bytes.reverse();
+    }
+    bytes
 }
 
 fn big_endian(payload: &[u8]) -> u64 {
