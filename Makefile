@@ -1,11 +1,32 @@
 # What a newcomer runs. Everything that is missing is installed and built, once.
-.PHONY: help cluster cluster-down
+.PHONY: help demo test ci lint deny cluster deploy cluster-down fuzz
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+demo: ## the main job end to end, on a cluster of its own: checkpoint a pod's network, rebuild it on another node
+	@tests/demo.sh
+
+test: ## every test
+	@tests/run.sh
+
+ci: lint deny test ## what a change has to pass
+
+lint: ## format and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+deny: ## licenses, sources and versions of the dependencies
+	@tests/deny.sh
+
 cluster: ## a two-node Kubernetes on this machine, to play with
 	@tests/cluster/up.sh
 
+deploy: cluster ## this source tree's agents on it
+	@tests/cluster/deploy.sh
+
 cluster-down: ## ends it and leaves nothing behind
 	@tests/cluster/down.sh
+
+fuzz: ## each fuzz target for a minute
+	@fuzz/run.sh

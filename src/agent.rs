@@ -108,8 +108,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let mut parts = Parts::default();
     let (pods, changes) = watches::pods(client.clone(), &options.node_name, &ending);
     let storages = watches::storages(client.clone(), &ending);
-    parts.add("watch of pods", async { Ok(pods.task.await) });
-    parts.add("watch of storages", async { Ok(storages.task.await) });
+    parts.add_steady("watch of pods", pods.task);
+    parts.add_steady("watch of storages", storages.task);
     let agent = Arc::new(Agent {
         node: options.node_name.clone(),
         namespace: options.namespace.clone(),
@@ -136,14 +136,10 @@ fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, opti
     parts.add("http", async move {
         served.await.map_err(|source| AgentError::Listen { address: listen, source })
     });
-    let of = agent.clone();
-    parts.add("storages", async move { Ok(health::run(of).await) });
-    let of = agent.clone();
-    parts.add("source", async move { Ok(source_role(of, changes).await) });
-    let of = agent.clone();
-    parts.add("runtime", async move { Ok(meet_runtime(of).await) });
-    let of = agent.clone();
-    let gate = destination::run(of, options.socket.clone());
+    parts.add_steady("storages", health::run(agent.clone()));
+    parts.add_steady("source", source_role(agent.clone(), changes));
+    parts.add_steady("runtime", meet_runtime(agent.clone()));
+    let gate = destination::run(agent.clone(), options.socket.clone());
     parts.add("gate", async move { gate.await.map_err(AgentError::Gate) });
 }
 
@@ -191,6 +187,14 @@ impl Parts {
         part: impl Future<Output = Result<(), AgentError>> + Send + 'static,
     ) {
         self.0.spawn(async move { (name, part.await) });
+    }
+
+    /// A part that does not fail: it retries by itself.
+    fn add_steady(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(async move {
+            part.await;
+            (name, Ok(()))
+        });
     }
 }
 

@@ -183,10 +183,16 @@ impl Attachments for Agent {
                 leave_unsupported: false,
                 given_up: &AtomicBool::new(false),
             };
-            rebuild.run(&ways).map_err(|error| error.to_string())
+            let started = Instant::now();
+            let outcome = rebuild.run(&ways).map_err(|error| error.to_string());
+            println!("rebuilding with the node's side took {:?}", started.elapsed());
+            outcome
         };
         match tokio::task::spawn_blocking(work).await.unwrap() {
-            Ok(rebuilt) => Answer::Restored(rebuilt.restored),
+            Ok(rebuilt) => {
+                println!("{:?}", rebuilt.report.timings);
+                Answer::Restored(rebuilt.restored)
+            }
             Err(message) => {
                 Answer::Refused(Refused { transient: false, message, details: String::new() })
             }

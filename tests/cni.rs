@@ -219,8 +219,7 @@ fn serving(answer: Answer, delay: Duration, work: impl FnOnce(&Path)) -> Vec<Str
     drop(stop);
     runtime.block_on(served).unwrap();
     assert!(!socket.exists(), "the socket goes with its agent");
-    let seen = agent.seen.lock().unwrap().clone();
-    seen
+    agent.seen.lock().unwrap().clone()
 }
 
 #[test]

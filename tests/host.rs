@@ -212,7 +212,7 @@ fn an_address_of_somebody_else_is_left_alone() {
     let before = state(&nodes.b);
     let error = attach(&nodes.b, &ways, &moved, "c1").unwrap_err();
     let address: IpAddr = "10.244.1.7".parse().unwrap();
-    assert!(matches!(&error, Error::InUse { address: found, .. } if *found == address), "{error}");
+    assert!(matches!(&error, Error::InUse(by) if by.address == address), "{error}");
     assert_eq!(state(&nodes.b), before);
     assert!(no_records(folder.path()));
 }

@@ -6,16 +6,17 @@
 
 use bytes::Bytes;
 use netckpt::image::{Image, Limits, Snapshot};
-use netckpt::plan::{Terms, differences, plan};
+use netckpt::plan::{Host, Objects, Terms, differences, plan};
 
 pub fn run(data: &[u8]) {
     let mut rest = data;
     let (from, to) = (snapshot(&mut rest), snapshot(&mut rest));
-    let terms = || Terms { aged: 60, ..Terms::default() };
+    let (Ok(from), Ok(to)) = (Objects::read(&from, 0), Objects::read(&to, 60)) else { return };
+    let terms = || Terms { host: Some(Host::default()), ..Terms::default() };
     let first = plan(&from, &to, &terms()).map(|plan| format!("{plan:?}"));
     let again = plan(&from, &to, &terms()).map(|plan| format!("{plan:?}"));
     assert_eq!(first.map_err(|error| error.to_string()), again.map_err(|error| error.to_string()));
-    let _ = differences(&from, &to, 60);
+    let _ = differences(&from, &to);
     if let Ok(plan) = plan(&from, &from, &Terms::default()) {
         assert!(plan.steps.is_empty(), "steps from a snapshot to itself: {plan:?}");
     }

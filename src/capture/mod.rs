@@ -90,6 +90,15 @@ impl Error {
     }
 }
 
+/// Reads one class once, without a look at what changes meanwhile (but see
+/// [`Reader::take_interrupted`]). Belongs on a thread inside the namespace.
+///
+/// # Errors
+/// [`ReadError`]. A class that the kernel has no part for is empty.
+pub fn read(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
+    passes::once(class, reader)
+}
+
 /// Captures a pod's whole network: the namespace, and the outer ends of its veth pairs, which live in
 /// `host` (section `host/links`). The outer ends are read right after the namespace's last pass.
 ///

@@ -11,6 +11,7 @@ use super::sysctls::{Sysctls, Unreadable};
 use super::watch::{Stale, Watch};
 use super::{Error, Options};
 use crate::image::Evidence;
+use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
 use crate::state::table::{Class, Source};
 use crate::state::{ReadError, Reader};
@@ -49,6 +50,26 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
     Ok(reading)
 }
 
+/// Reads one class once.
+pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
+    let mut section = Vec::new();
+    match class.source {
+        Source::Sysctl => section = super::sysctls::once().map_err(sysctls_unreadable)?,
+        Source::Read(read) | Source::Watched { read, .. } => section = read(reader)?,
+        Source::Netlink { protocol, dumps, .. } => {
+            for dump in dumps {
+                match reader.dump(protocol, dump.kind, dump.body, &mut section) {
+                    Err(source) if !is_absent(protocol, &source) => {
+                        return Err(ReadError::Netlink { what: class.name, source });
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(section)
+}
+
 struct Passes<'a> {
     classes: &'static [&'static Class],
     watch: Watch,
@@ -75,22 +96,30 @@ impl Passes<'_> {
         }
         loop {
             while !self.stale.is_empty() {
-                let waited = start.elapsed();
-                if waited > options.patience {
-                    let classes = self.stale.iter().map(|place| self.classes[*place].name);
-                    return Err(Error::KeepsChanging { classes: classes.collect(), waited });
-                }
+                self.hurry(options, start, &self.stale)?;
                 let again = std::mem::take(&mut self.stale);
                 self.pass(&again)?;
                 for place in again {
                     self.count_again(place);
                 }
             }
-            if self.unannounced_are_the_same()? {
+            let changed = self.changed_unannounced()?;
+            if changed.is_empty() {
                 return Ok(());
             }
+            self.hurry(options, start, &changed)?;
             self.watch.told(&mut self.stale)?;
         }
+    }
+
+    /// Ends the capture where patience has run out over these classes.
+    fn hurry(&self, options: &Options, start: Instant, over: &Stale) -> Result<(), Error> {
+        let waited = start.elapsed();
+        if waited <= options.patience {
+            return Ok(());
+        }
+        let classes = over.iter().map(|place| self.classes[*place].name).collect();
+        Err(Error::KeepsChanging { classes, waited })
     }
 
     /// Reads these classes, then takes what was told of any class meanwhile.
@@ -119,7 +148,7 @@ impl Passes<'_> {
                 for dump in dumps {
                     match self.reader.dump(protocol, dump.kind, dump.body, section) {
                         Ok(()) => {}
-                        Err(error) if is_absent(&error) => {}
+                        Err(error) if is_absent(protocol, &error) => {}
                         Err(source) => {
                             let source = ReadError::Netlink { what: "dump", source };
                             return Err(Error::Read { class: class.name, source });
@@ -135,28 +164,28 @@ impl Passes<'_> {
         Ok(())
     }
 
-    /// Reads once more what no notification covers.
-    fn unannounced_are_the_same(&mut self) -> Result<bool, Error> {
-        let mut same = true;
+    /// Reads once more what no notification covers; answers what of it is not as it was.
+    fn changed_unannounced(&mut self) -> Result<Stale, Error> {
+        let mut changed = Stale::new();
         let listed = std::mem::take(&mut self.links_again);
-        if let Some(Files { place, found }) = &mut self.sysctls {
-            let place = *place;
-            if !found.read_again(listed).map_err(sysctls_failed)? {
-                same = false;
-                self.count_again(place);
-            }
+        if let Some(Files { place, found }) = &mut self.sysctls
+            && !found.read_again(listed).map_err(sysctls_failed)?
+        {
+            changed.insert(*place);
         }
         for place in 0..self.classes.len() {
             if let Source::Read(_) = self.classes[place].source {
                 let before = std::mem::take(&mut self.reading.sections[place]);
                 self.class(place)?;
                 if self.reading.sections[place] != before {
-                    same = false;
-                    self.count_again(place);
+                    changed.insert(place);
                 }
             }
         }
-        Ok(same)
+        for place in &changed {
+            self.count_again(*place);
+        }
+        Ok(changed)
     }
 
     fn count_again(&mut self, place: usize) {
@@ -172,11 +201,19 @@ impl Passes<'_> {
 }
 
 /// The kernel is built without this protocol or address family: there is nothing of the class.
-fn is_absent(error: &crate::netlink::Error) -> bool {
-    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
+pub(super) fn is_absent(protocol: Protocol, error: &crate::netlink::Error) -> bool {
+    match error.errno() {
+        Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => true,
+        // What nfnetlink answers for a subsystem that is not there.
+        Some(libc::EINVAL) => protocol == Protocol::Netfilter,
+        _ => false,
+    }
+}
+
+fn sysctls_unreadable(source: std::io::Error) -> ReadError {
+    ReadError::File { path: super::sysctls::ROOT.to_owned(), source }
 }
 
 fn sysctls_failed(source: std::io::Error) -> Error {
-    let source = ReadError::File { path: super::sysctls::ROOT.to_owned(), source };
-    Error::Read { class: "sysctls", source }
+    Error::Read { class: "sysctls", source: sysctls_unreadable(source) }
 }

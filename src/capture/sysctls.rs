@@ -39,6 +39,11 @@ pub(super) struct Unreadable {
     pub(super) errno: Errno,
 }
 
+/// Reads all files once; those that cannot be read are left out.
+pub(super) fn once() -> io::Result<Vec<u8>> {
+    Sysctls::read_keeping(0).map(|found| found.bytes)
+}
+
 /// What one reading found.
 #[derive(Debug, Default)]
 pub(super) struct Sysctls {
@@ -46,6 +51,8 @@ pub(super) struct Sysctls {
     pub(super) bytes: Vec<u8>,
     pub(super) unreadable: Vec<Unreadable>,
     open: Vec<(File, std::ops::Range<usize>)>,
+    /// How many files are kept open.
+    keep: usize,
     /// Some files are not among those kept open.
     more: bool,
 }
@@ -56,7 +63,12 @@ impl Sysctls {
     /// # Errors
     /// Where `/proc/sys/net` itself cannot be listed; a file that vanishes with its device is none.
     pub(super) fn read() -> io::Result<Self> {
-        let mut found = Self { bytes: Vec::with_capacity(64 << 10), ..Self::default() };
+        Self::read_keeping(KEPT_OPEN)
+    }
+
+    /// As [`Self::read`], with at most so many files kept open.
+    fn read_keeping(keep: usize) -> io::Result<Self> {
+        let mut found = Self { bytes: Vec::with_capacity(64 << 10), keep, ..Self::default() };
         let root = File::options()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
@@ -128,7 +140,7 @@ impl Sysctls {
             Ok(long) => {
                 let place = start..self.bytes.len();
                 self.bytes.push(0);
-                if long || self.open.len() == KEPT_OPEN {
+                if long || self.open.len() >= self.keep {
                     self.more = true;
                 } else {
                     self.open.push((file, place));
@@ -152,9 +164,8 @@ impl Sysctls {
 
 /// Whether nothing in a folder is carried: it is then not even listed.
 fn left_out(folder: &[u8]) -> bool {
-    let all_below =
-        |pattern: &&str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
-    sysctls::LEFT_OUT.iter().any(|(pattern, _)| all_below(&pattern))
+    let below = |pattern: &str| pattern.strip_suffix("/*/*").map(str::as_bytes) == Some(folder);
+    sysctls::LEFT_OUT.iter().any(|(pattern, _)| below(pattern))
 }
 
 /// Opens a file that belongs to the namespace; `None` for others.
@@ -199,4 +210,54 @@ fn read(file: &File, into: &mut Vec<u8>) -> Result<bool, Errno> {
 /// Without the newline that every value ends with.
 fn trim(value: &[u8]) -> &[u8] {
     value.trim_ascii_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netns::Namespace;
+
+    fn says(found: &Sysctls, path: &str, value: &str) -> bool {
+        let entry = [path.as_bytes(), value.as_bytes(), b""].join(&0);
+        found.bytes.windows(entry.len()).any(|window| window == entry)
+    }
+
+    #[test]
+    fn what_can_be_written_is_read_and_changes_are_seen() {
+        let namespace = Namespace::create().unwrap();
+        namespace
+            .run(|| {
+                let mut found = Sysctls::read().unwrap();
+                assert_eq!(found.unreadable, []);
+                assert!(says(&found, "ipv4/ip_forward", "0"));
+                assert!(says(&found, "ipv6/conf/lo/hop_limit", "64"));
+                assert!(!found.bytes.windows(5).any(|window| window == b"flush"));
+                assert!(found.read_again(false).unwrap());
+                for (path, value) in [("ip_forward", "1"), ("ip_local_reserved_ports", "7-9,80")] {
+                    std::fs::write(format!("{ROOT}/ipv4/{path}"), value).unwrap();
+                    assert!(!found.read_again(false).unwrap(), "{path} changed");
+                    assert!(says(&found, &format!("ipv4/{path}"), value));
+                    assert!(found.read_again(false).unwrap());
+                }
+            })
+            .unwrap();
+    }
+
+    /// Every second port: longer than what is asked for first.
+    #[test]
+    fn long_values_are_whole() {
+        let namespace = Namespace::create().unwrap();
+        let ports: Vec<_> = (1..8_000).step_by(2).map(|port| port.to_string()).collect();
+        let ports = ports.join(",");
+        namespace
+            .run(|| {
+                std::fs::write(format!("{ROOT}/ipv4/ip_local_reserved_ports"), &ports).unwrap();
+                let mut found = Sysctls::read().unwrap();
+                assert!(says(&found, "ipv4/ip_local_reserved_ports", &ports));
+                assert!(found.read_again(false).unwrap());
+                std::fs::write(format!("{ROOT}/ipv4/ip_local_reserved_ports"), "7").unwrap();
+                assert!(!found.read_again(false).unwrap());
+            })
+            .unwrap();
+    }
 }

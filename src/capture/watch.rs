@@ -1,8 +1,10 @@
 //! What the kernel tells of changes while a capture reads.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::Error;
+use super::passes::is_absent;
 use crate::netlink::{Protocol, Socket, messages};
 use crate::state::table::{Class, Source};
 
@@ -35,12 +37,18 @@ impl Watch {
                 continue;
             };
             let failed = |source| Error::Subscribe { class: class.name, source };
-            if !protocols.contains_key(&protocol) {
-                let socket = Socket::open(protocol).map_err(failed)?;
-                let watched = Watched { socket, notices: BTreeMap::new(), all: Vec::new() };
-                protocols.insert(protocol, watched);
-            }
-            let Some(watched) = protocols.get_mut(&protocol) else { continue };
+            let watched = match protocols.entry(protocol) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let socket = match Socket::open(protocol) {
+                    Ok(socket) => socket,
+                    // Then there is nothing of the class either.
+                    Err(error) if is_absent(protocol, &error) => continue,
+                    Err(error) => return Err(failed(error)),
+                };
+                    entry.insert(Watched { socket, notices: BTreeMap::new(), all: Vec::new() })
+                }
+            };
             watched.socket.subscribe(groups).map_err(failed)?;
             watched.all.push(place);
             for notice in notices {

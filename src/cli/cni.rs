@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::Outcome;
 use crate::api::AGENT_SOCKET;
+use crate::controller::uninstall;
 use crate::gate::install::{self, Done};
 
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,9 @@ pub(super) struct Install {
 pub(super) struct Uninstall {
     #[command(flatten)]
     folders: Folders,
+    /// Only if this DaemonSet is gone or being deleted; where that can't be told, nothing is done.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    if_removed: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,10 +58,36 @@ impl Install {
 
 impl Uninstall {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        if let Some(daemonset) = &self.if_removed
+            && !is_removed(daemonset)
+        {
+            return Ok(Outcome::Good);
+        }
         for done in install::remove(&self.folders.conf_dir, &self.folders.bin_dir)? {
             say(&done);
         }
         Ok(Outcome::Good)
+    }
+}
+
+/// An update must not take the plugin away, so that every doubt keeps it.
+fn is_removed(daemonset: &str) -> bool {
+    let asked = super::runtime().and_then(|runtime| {
+        runtime.block_on(async {
+            let client = kube::Client::try_default().await?;
+            Ok(uninstall::is_removed(client, daemonset).await?)
+        })
+    });
+    match asked {
+        Ok(true) => true,
+        Ok(false) => {
+            eprintln!("DaemonSet {daemonset} stays: the plugin is left in place");
+            false
+        }
+        Err(error) => {
+            eprintln!("the plugin is left in place: {error:#}");
+            false
+        }
     }
 }
 

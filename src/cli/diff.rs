@@ -26,6 +26,9 @@ impl Arguments {
     }
 }
 
+/// Findings that do not matter and are printed for people.
+const SHOWN: usize = 10;
+
 /// Prints findings; answers whether any of them matters.
 pub(super) fn report(format: Format, findings: &[Finding], equal: &str) -> anyhow::Result<Outcome> {
     let (matter, inform): (Vec<_>, Vec<_>) = findings.iter().partition(|found| found.matters());
@@ -33,8 +36,11 @@ pub(super) fn report(format: Format, findings: &[Finding], equal: &str) -> anyho
         for finding in &matter {
             output::line(&format!("{finding}\n"));
         }
-        for finding in &inform {
+        for finding in inform.iter().take(SHOWN) {
             output::line(&format!("(does not matter) {finding}\n"));
+        }
+        if let Some(more) = inform.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            output::line(&format!("({more} more that do not matter; -o json has them)\n"));
         }
         if matter.is_empty() {
             output::line(&format!("{equal}\n"));

@@ -92,7 +92,12 @@ fn side(
     let links = snapshot.sections.get(&format!("{prefix}links"));
     let names = Names::of(links.map(AsRef::as_ref).unwrap_or_default());
     let mut branches = Vec::new();
-    let on_links = ["addresses", "neighbours", "proxy-neighbours"].map(|c| (c, all.remove(c)));
+    let on_links = [
+        ("addresses", "address"),
+        ("neighbours", "neighbour"),
+        ("proxy-neighbours", "proxy neighbour"),
+    ]
+    .map(|(class, word)| (word, all.remove(class)));
     if let Some(links) = all.remove("links") {
         branches.push(link_branch(&links, &on_links, &names));
     }
@@ -127,12 +132,11 @@ fn link_branch(
         let value = link.value();
         let index = value.number("index");
         let mut branch = Branch::new(link_line(&value));
-        for (class, objects) in on_links {
+        for (word, objects) in on_links {
             let here = objects.iter().flatten().map(|object| (object, object.value()));
             let here = here.filter(|(_, value)| {
                 value.number("index").or_else(|| value.number("ifindex")) == index
             });
-            let word = class.trim_end_matches("es").trim_end_matches('s');
             branch.below.extend(here.map(|(object, _)| {
                 let label = object.label(names);
                 let device = format!(" on {}", value.text("ifname").unwrap_or_default());

@@ -57,14 +57,14 @@ impl Checked {
 /// # Errors
 /// [`Invalid::Name`].
 pub fn names(attachment: &Attachment) -> Result<(), Invalid> {
-    let checks: [(&'static str, &str, fn(&str) -> bool); 5] = [
-        ("container id", &attachment.container_id, container_id),
-        ("interface", &attachment.interface, interface),
-        ("namespace", &attachment.namespace, label),
-        ("pod", &attachment.pod, subdomain),
-        ("uid", &attachment.uid, uid),
+    let checks = [
+        ("container id", &attachment.container_id, container_id(&attachment.container_id)),
+        ("interface", &attachment.interface, interface(&attachment.interface)),
+        ("namespace", &attachment.namespace, label(&attachment.namespace)),
+        ("pod", &attachment.pod, subdomain(&attachment.pod)),
+        ("uid", &attachment.uid, uid(&attachment.uid)),
     ];
-    match checks.into_iter().find(|(_, value, valid)| !valid(value)) {
+    match checks.into_iter().find(|(_, _, valid)| !valid) {
         // Only so much of it that a log line stays a line.
         Some((what, value, _)) => {
             let value = value.chars().take(80).collect::<String>().escape_debug().to_string();

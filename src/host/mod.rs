@@ -18,6 +18,7 @@
 mod ends;
 mod inside;
 mod kernel;
+mod need;
 mod neighbours;
 mod record;
 mod settings;
@@ -26,5 +27,6 @@ mod ways;
 pub use ends::outer_ends;
 pub use inside::{Gateway, Inside, Neighbour, ReadError};
 pub use kernel::Error as KernelError;
+pub use need::InUse;
 pub use record::{Pod, Record};
 pub use ways::{Attached, Error, Way, Ways};

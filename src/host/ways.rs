@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::inside::{Inside, ReadError};
-use super::kernel::{self, Address, HostRoute, Kernel, Link};
+use super::kernel::{self, Kernel, Link};
+use super::need::{Has, InUse, Need};
 use super::neighbours;
 use super::record::{Pod, Record, Records};
 use super::settings;
@@ -26,9 +27,8 @@ pub enum Error {
     Read(#[from] ReadError),
     #[error(transparent)]
     Neighbours(#[from] neighbours::Error),
-    /// The address belongs to somebody else on this node.
-    #[error("the address {address} is in use on this node: {by}")]
-    InUse { address: IpAddr, by: String },
+    #[error(transparent)]
+    InUse(#[from] InUse),
     #[error("the outer end of the pod's interface `{0}` is not a link of this node")]
     NotHere(String),
 }
@@ -92,12 +92,8 @@ impl Ways {
     /// [`Error::InUse`], and what keeps the node from being asked.
     pub fn free(&self, addresses: &[IpAddr]) -> Result<(), Error> {
         Kernel::with(async |kernel| {
-            let (own, routes) = (kernel.addresses().await?, kernel.host_routes().await?);
-            addresses.iter().try_for_each(|address| {
-                own_address(&own, *address)?;
-                let other = routes.iter().find(|one| one.address == *address && !one.ours);
-                other.map_or(Ok(()), |route| Err(led_to(route)))
-            })
+            let has = Has::read(kernel).await?;
+            addresses.iter().try_for_each(|address| Ok(has.free(*address, None).map(drop)?))
         })
     }
 
@@ -189,7 +185,8 @@ impl Ways {
             Some(master) => kernel.link(master).await?.ok_or_else(not_here)?,
             None => outer,
         };
-        let (wanted, lacks) = self.want(kernel, way, inside, &device).await?;
+        let need = Need::of(&Has::read(kernel).await?, inside, &device)?;
+        let wanted = self.record_of(way, &device, &need)?;
         // First the record: whatever is made after it can be found and taken away.
         self.records.put(&wanted).map_err(|source| self.failed(source))?;
         for name in wanted.settings.keys() {
@@ -212,21 +209,22 @@ impl Ways {
         };
         let gateways: Vec<IpAddr> = inside.gateways.iter().map(|one| one.gateway).collect();
         neighbours::mend(way.netns, inside, &gateways, &device.mac, foreign)?;
-        Ok(Attached { record: wanted, lacks })
+        Ok(Attached { record: wanted, lacks: need.lacks })
     }
 
-    /// What the node needs for it. Addresses that the device's own range covers need nothing: on
-    /// such a link the gateway and the neighbours answer for themselves.
-    async fn want(
-        &self,
-        kernel: &Kernel,
-        way: &Way<'_>,
-        inside: &Inside,
-        device: &Link,
-    ) -> Result<(Record, Vec<String>), Error> {
-        let own = kernel.addresses().await?;
-        let mut lacks = Vec::new();
-        let mut record = Record {
+    /// The record of what is to be made, with what each setting had before any pod needed it changed.
+    fn record_of(&self, way: &Way<'_>, device: &Link, need: &Need) -> Result<Record, Error> {
+        let others = self.all()?;
+        let mut settings = BTreeMap::new();
+        for name in &need.settings {
+            let known = others
+                .iter()
+                .filter(|other| other.device == device.index)
+                .find_map(|other| other.settings.get(name));
+            let before = known.map_or_else(|| settings::get(name), |value| Ok(value.clone()))?;
+            settings.insert(name.clone(), before);
+        }
+        Ok(Record {
             container_id: way.container_id.to_owned(),
             interface: way.interface.to_owned(),
             pod: way.pod.clone(),
@@ -234,49 +232,11 @@ impl Ways {
             netns_id: (way.netns.id().device, way.netns.id().inode),
             device: device.index,
             device_name: device.name.clone(),
-            addresses: Vec::new(),
-            gateways: Vec::new(),
-            proxied: Vec::new(),
-            settings: BTreeMap::new(),
-        };
-        let routes = kernel.host_routes().await?;
-        for (address, _) in &inside.addresses {
-            own_address(&own, *address)?;
-            let other = routes.iter().find(|one| one.address == *address && !one.ours);
-            match other {
-                // The CNI plugin has made the way by itself (ptp).
-                Some(route) if route.device == Some(device.index) && !route.gateway => continue,
-                Some(route) => return Err(led_to(route)),
-                None if covers(&own, device, *address) => continue,
-                None if address.is_ipv6() && !settings::has_ipv6(&device.name) => {
-                    let name = &device.name;
-                    lacks.push(format!(
-                        "{address} is not reached: IPv6 is off on the node's {name}"
-                    ));
-                }
-                None => record.addresses.push(*address),
-            }
-        }
-        for v4 in [true, false] {
-            if record.addresses.iter().any(|one| one.is_ipv4() == v4) {
-                answer_for(&mut record, inside, &own, device, v4);
-            }
-        }
-        self.remember(&mut record)?;
-        Ok((record, lacks))
-    }
-
-    /// Puts into the record what each setting had before any pod needed it changed.
-    fn remember(&self, record: &mut Record) -> Result<(), Error> {
-        let others = self.all()?;
-        for (name, before) in &mut record.settings {
-            let known = others
-                .iter()
-                .filter(|other| other.device == record.device)
-                .find_map(|other| other.settings.get(name));
-            *before = known.map_or_else(|| settings::get(name), |value| Ok(value.clone()))?;
-        }
-        Ok(())
+            addresses: need.addresses.clone(),
+            gateways: need.gateways.clone(),
+            proxied: need.proxied.clone(),
+            settings,
+        })
     }
 
     /// Takes away what the records that `gone` names have and no other record needs.
@@ -316,54 +276,6 @@ async fn outer(kernel: &Kernel, inside: &Inside) -> Result<Option<Link>, Error> 
     Ok(link.filter(|link| link.peer == Some(inside.index)))
 }
 
-/// An address of the node itself is nobody else's.
-fn own_address(own: &[Address], address: IpAddr) -> Result<(), Error> {
-    match own.iter().find(|one| one.address == address && !one.ours) {
-        Some(by) => {
-            let by = format!("it is an address of the node's link {}", by.device);
-            Err(Error::InUse { address, by })
-        }
-        None => Ok(()),
-    }
-}
-
-/// A route that is not ours leads to somebody else who has the address.
-fn led_to(route: &HostRoute) -> Error {
-    let link = route.device.unwrap_or_default();
-    let by = format!("a route leads to it through link {link}");
-    Error::InUse { address: route.address, by }
-}
-
-/// What makes the device answer for the gateways and neighbours of a family.
-fn answer_for(record: &mut Record, inside: &Inside, own: &[Address], device: &Link, v4: bool) {
-    let has = |address: IpAddr| {
-        // An IPv4 address is answered for on every link of the node, an IPv6 one on its own only.
-        own.iter()
-            .any(|one| one.address == address && !one.ours && (v4 || one.device == device.index))
-    };
-    record.gateways.extend(inside.gateways(v4).filter(|gateway| !has(*gateway)));
-    if v4 {
-        let near = inside.on_link.iter().any(|(to, length)| to.is_ipv4() && *length < 32);
-        if near {
-            let settings = settings::proxy_arp(&device.name);
-            record.settings.extend(settings.map(|(name, _)| (name, String::new())));
-        }
-        return;
-    }
-    // IPv6 has no proxy for a whole range: the neighbours that the pod was talking to.
-    let neighbours = inside.neighbours.iter().map(|one| one.address).filter(|address| {
-        let near = inside.on_link.iter().any(|(to, length)| contains(*to, *length, *address));
-        let local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        address.is_ipv6() && near && !local && !record.gateways.contains(address)
-    });
-    let neighbours: Vec<_> = neighbours.filter(|address| !has(*address)).collect();
-    if !neighbours.is_empty() {
-        let settings = settings::proxy_ndp(&device.name);
-        record.settings.extend(settings.map(|(name, _)| (name, String::new())));
-        record.proxied = neighbours;
-    }
-}
-
 async fn unmake(kernel: &Kernel, record: &Record, rest: &[Record]) -> Result<(), Error> {
     let needed = |of: fn(&Record) -> &Vec<IpAddr>, address: &IpAddr| {
         rest.iter().any(|other| other.device == record.device && of(other).contains(address))
@@ -395,44 +307,4 @@ async fn unmake(kernel: &Kernel, record: &Record, rest: &[Record]) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// Whether a range of the device, not made by us, holds the address.
-fn covers(own: &[Address], device: &Link, address: IpAddr) -> bool {
-    own.iter().any(|one| {
-        one.device == device.index && !one.ours && contains(one.address, one.prefix, address)
-    })
-}
-
-/// Whether the prefix holds the address; a single address is no range.
-fn contains(of: IpAddr, length: u8, address: IpAddr) -> bool {
-    match (of, address) {
-        (IpAddr::V4(of), IpAddr::V4(address)) if length < 32 => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-            of.to_bits() & mask == address.to_bits() & mask
-        }
-        (IpAddr::V6(of), IpAddr::V6(address)) if length < 128 => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-            of.to_bits() & mask == address.to_bits() & mask
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_hold_addresses() {
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert!(contains(ip("10.244.1.0"), 24, ip("10.244.1.7")));
-        assert!(!contains(ip("10.244.1.0"), 24, ip("10.244.2.7")));
-        assert!(contains(ip("0.0.0.0"), 0, ip("1.2.3.4")));
-        assert!(contains(ip("::"), 0, ip("fd00::1")));
-        assert!(contains(ip("fd00:1::"), 64, ip("fd00:1::7")));
-        assert!(!contains(ip("fd00:1::"), 64, ip("fd00:2::7")));
-        assert!(!contains(ip("10.0.0.1"), 32, ip("10.0.0.1")));
-        assert!(!contains(ip("10.0.0.0"), 8, ip("fd00::1")));
-    }
 }

@@ -50,6 +50,17 @@ fn flags(object: &Object) -> u32 {
     raw.number(IFA_FLAGS).unwrap_or_else(|| u32::from(raw.header_u8(2)))
 }
 
+/// Link and address of an IPv6 address that was still tentative when it was captured. Its local route
+/// came later; a rebuilt address has it at once.
+pub fn tentative(object: &Object) -> Option<(u32, Vec<u8>)> {
+    const IFA_ADDRESS: u16 = 1;
+    if !is_ipv6(object) || flags(object) & IFA_F_TENTATIVE == 0 {
+        return None;
+    }
+    let address = Raw::new(&object.bytes, HEADER).attribute(IFA_ADDRESS)?;
+    Some((index(object), address.to_vec()))
+}
+
 /// Whether lo gets the address from the kernel when it comes up.
 fn is_given(object: &Object) -> bool {
     const IFA_ADDRESS: u16 = 1;

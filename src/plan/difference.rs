@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Group;
 use super::draft::Objects;
+use crate::state::classes::ADDRESSES;
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
 
@@ -186,9 +187,13 @@ pub(super) fn of_class(class: &'static Class, from: &Objects, to: &Objects, foun
     for changed in delta.changed {
         add(changed.to, &to.names, Kind::Differs(changed.differences), Weight::Matters);
     }
+    let tentative: Vec<_> =
+        to.of(&ADDRESSES).iter().filter_map(super::addresses::tentative).collect();
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
-        add(object, &from.names, Kind::Extra, Weight::Matters);
+        let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
+        let weight = if early { Weight::Informs } else { Weight::Matters };
+        add(object, &from.names, Kind::Extra, weight);
     }
     if !delta.added.is_empty() || !delta.removed.is_empty() {
         return;

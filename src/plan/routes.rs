@@ -80,6 +80,17 @@ pub fn made_by_kernel(object: &Object) -> bool {
     !matches!(maker(object), Made::Never)
 }
 
+/// Whether this is the local route that the kernel made for an address which is among `tentative`
+/// (link and address).
+pub fn is_of_address(object: &Object, tentative: &[(u32, Vec<u8>)]) -> bool {
+    let raw = raw(object);
+    matches!(maker(object), Made::OnlyByKernel)
+        && raw.header_u8(7) == libc::RTN_LOCAL
+        && tentative.iter().any(|(link, address)| {
+            raw.number(RTA_OIF) == Some(*link) && raw.attribute(RTA_DST) == Some(&address[..])
+        })
+}
+
 enum Made {
     Never,
     ByKernel,

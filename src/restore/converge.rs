@@ -104,7 +104,7 @@ impl Way<'_> {
             outcome.refused = refused;
             self.report.plans.push(plan);
             let now = self.settled(hands, &mut outcome.findings)?;
-            if outcome.findings.is_empty() || stuck {
+            if !outcome.findings.iter().any(Finding::matters) || stuck {
                 break;
             }
             plan = self.plan(&now)?;

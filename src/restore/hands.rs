@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::capture;
+use crate::host::outer_ends;
 use crate::image::Snapshot;
-use crate::netlink::{self, Builder, Protocol, Socket, messages};
+use crate::netlink::{self, Builder, Protocol, Socket};
 use crate::netns::Namespace;
 use crate::plan::{Host, HostEnd, Objects, host_ends};
 use crate::state::table::Source;
@@ -17,11 +19,6 @@ use super::Error;
 
 const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
-const IFLA_LINK: u16 = 5;
-const IFLA_EXT_MASK: u16 = 29;
-const IFLA_LINK_NETNSID: u16 = 37;
-/// `RTEXT_FILTER_SKIP_STATS`.
-const SKIP_STATS: u32 = 8;
 /// Bytes of `struct ifinfomsg`.
 const IFINFO: usize = 16;
 /// Times that a class is read again when something changes meanwhile. Nobody else should be at work.
@@ -79,7 +76,7 @@ impl Hands {
 
     fn read_class(&mut self, class: &'static state::table::Class) -> Result<Vec<u8>, Failure> {
         for _ in 0..TRIES {
-            let section = super::read::read(class, &mut self.reader)?;
+            let section = capture::read(class, &mut self.reader)?;
             if !self.reader.take_interrupted() {
                 return Ok(section);
             }
@@ -90,20 +87,8 @@ impl Hands {
     /// The host's links that are the other ends of veths of the namespace.
     fn outer_ends(&mut self, inside: &Snapshot) -> Result<Vec<u8>, Failure> {
         let Some(host) = &mut self.host else { return Ok(Vec::new()) };
-        let mut section = Vec::new();
         let links = inside.sections.get(classes::LINKS.name).map(|links| &links[..]);
-        for message in messages(links.unwrap_or_default()).map_while(Result::ok) {
-            let of = |id| {
-                let found = message.attributes(IFINFO).map_while(Result::ok).find(|a| a.id == id);
-                found.and_then(|found| found.payload.first_chunk().map(|n| u32::from_ne_bytes(*n)))
-            };
-            let (Some(outer), Some(_)) = (of(IFLA_LINK), of(IFLA_LINK_NETNSID)) else { continue };
-            let index = message.body.get(4..8).unwrap_or_default();
-            if let Some(link) = by_index(host, outer)?.filter(|link| stands_on(link, index)) {
-                section.extend_from_slice(&link);
-            }
-        }
-        Ok(section)
+        outer_ends(host, links.unwrap_or_default()).map_err(host_failed)
     }
 
     /// What a plan must know of the host: the ends that the node's own setup had made, and which of
@@ -123,11 +108,11 @@ impl Hands {
         let (mut names, mut indexes) = (BTreeSet::new(), BTreeSet::new());
         for end in ends.values() {
             let (_, index) = end.identity();
-            if index != 0 && by_index(host, index)?.is_some() {
+            if index != 0 && is_taken(host, index, "")? {
                 indexes.insert(index);
             }
             for name in end.names() {
-                if !by_name(host, &name)? {
+                if !is_taken(host, 0, &name)? {
                     break;
                 }
                 names.insert(name);
@@ -138,33 +123,21 @@ impl Hands {
     }
 }
 
-/// Whether a link message of the host names this link (four bytes) as the one that it stands on.
-fn stands_on(link: &[u8], index: &[u8]) -> bool {
-    let Some(Ok(message)) = messages(link).next() else { return false };
-    let parent = message.attributes(IFINFO).map_while(Result::ok).find(|a| a.id == IFLA_LINK);
-    parent.is_some_and(|parent| parent.payload == index)
-}
-
-fn by_index(host: &mut Socket, index: u32) -> Result<Option<Vec<u8>>, Failure> {
+/// Whether the host has a link of this index, or where it is 0, of this name.
+fn is_taken(host: &mut Socket, index: u32, name: &str) -> Result<bool, Failure> {
     let mut header = [0; IFINFO];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
-    ask(host, &header, None)
-}
-
-fn by_name(host: &mut Socket, name: &str) -> Result<bool, Failure> {
-    Ok(ask(host, &[0; IFINFO], Some(name))?.is_some())
-}
-
-fn ask(host: &mut Socket, header: &[u8], name: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
-    let mut builder = Builder::new(RTM_GETLINK, 0, header);
-    builder.put_u32(IFLA_EXT_MASK, SKIP_STATS);
-    if let Some(name) = name {
+    let mut builder = Builder::new(RTM_GETLINK, 0, &header);
+    if index == 0 {
         builder.put_text(IFLA_IFNAME, name);
     }
-    let body = builder.finish().split_off(16);
-    match host.get(RTM_GETLINK, &body) {
-        Ok(link) => Ok(Some(link).filter(|link| !link.is_empty())),
-        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
-        Err(source) => Err(Failure::Netlink { what: "host links", source }),
+    match host.get(RTM_GETLINK, &builder.finish().split_off(16)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(false),
+        Err(source) => Err(host_failed(source)),
     }
+}
+
+fn host_failed(source: netlink::Error) -> Failure {
+    Failure::Netlink { what: "links of the host", source }
 }

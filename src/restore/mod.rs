@@ -15,7 +15,6 @@ mod check;
 mod converge;
 mod error;
 mod hands;
-mod read;
 mod report;
 
 pub use apply::Refused;

@@ -106,9 +106,12 @@ fn emptied(value: &Value) -> bool {
 
 /// The fate of an attribute among its siblings.
 pub(super) fn beside(fate: Fate, siblings: &[u8]) -> Fate {
-    let Fate::Unless(other, (alone, together)) = fate else { return fate };
-    let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
-    if there { *together } else { *alone }
+    let mut fate = fate;
+    while let Fate::Unless(other, (alone, together)) = fate {
+        let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
+        fate = if there { *together } else { *alone };
+    }
+    fate
 }
 
 fn by_fate(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::netlink::{Error, Protocol, Socket};
+use crate::netlink::{Error, Family, Protocol, Socket};
 
 /// A class could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,8 @@ pub enum ReadError {
 #[derive(Debug, Default)]
 pub struct Reader {
     sockets: BTreeMap<Protocol, Socket>,
+    /// Families of generic netlink, once they were asked for.
+    families: Option<BTreeMap<String, Family>>,
     /// Whether any dump since the last [`Self::take_interrupted`] was marked by the kernel as inconsistent.
     interrupted: bool,
 }
@@ -42,6 +44,17 @@ impl Reader {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => Ok(entry.insert(Socket::open(protocol)?)),
         }
+    }
+
+    /// A family of generic netlink that the kernel has loaded; none is loaded for this.
+    ///
+    /// # Errors
+    /// As [`Socket::families`].
+    pub fn family(&mut self, name: &str) -> Result<Option<&Family>, Error> {
+        if self.families.is_none() {
+            self.families = Some(self.socket(Protocol::Generic)?.families()?);
+        }
+        Ok(self.families.as_ref().and_then(|families| families.get(name)))
     }
 
     /// A dump appended to `into`; remembers an interruption.

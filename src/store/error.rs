@@ -182,3 +182,54 @@ fn element(xml: &str, name: &str) -> Option<String> {
     let (text, _) = rest.split_once("</")?;
     (!text.is_empty()).then(|| text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each kind.
+    fn all() -> Vec<Error> {
+        let at = || "s3://images".to_owned();
+        let (key, why) = (at, at);
+        vec![
+            Error::Unreachable { at: at(), why: why() },
+            Error::Slow { at: at(), what: why(), seconds: 1 },
+            Error::Failing { at: at(), status: 500, why: why() },
+            Error::Denied { at: at(), status: 403, why: why() },
+            Error::Refused { at: at(), status: 400, why: why() },
+            Error::NoBucket { at: at() },
+            Error::NotFound { at: at(), key: key() },
+            Error::Short { at: at(), key: key(), why: why() },
+            Error::TooLarge { at: at(), key: key(), size: 2, limit: 1 },
+            Error::DigestMismatch { at: at(), key: key(), expected: why(), found: why() },
+            Error::Occupied { at: at(), key: key() },
+            Error::Key(key()),
+            Error::Settings(why()),
+            Error::Disk { at: at(), why: why() },
+        ]
+    }
+
+    #[test]
+    fn every_reason_is_in_the_documents() {
+        let document = include_str!("../../docs/storage.md");
+        for error in all() {
+            let group = if error.is_passing() { "StorageUnreachable" } else { "StorageRefused" };
+            let row = format!("| `{}` | {group} |", error.reason());
+            assert!(document.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_servers_page_is_told_in_short() {
+        let page = "Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?>\
+                    <Error><Code>SignatureDoesNotMatch</Code><Message>No\nmatch</Message>\
+                    <StringToSign>AWS4-HMAC-SHA256 secret-ish</StringToSign></Error>";
+        let error = object_store::Error::Generic { store: "S3", source: page.into() };
+        let attempt = Attempt { at: "here", key: "k", what: "upload", seconds: 1, in_body: false };
+        let told = attempt.failed(&error);
+        assert!(matches!(told, Error::Denied { status: 403, .. }), "{told:?}");
+        let text = told.to_string();
+        assert!(text.contains("SignatureDoesNotMatch: Nomatch"), "{text}");
+        assert!(!text.contains("secret-ish"), "{text}");
+    }
+}

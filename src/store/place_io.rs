@@ -101,3 +101,50 @@ fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_are_written_whole_and_read_within_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::File(folder.path().join("a#1 b.netckpt"));
+        for content in ["first", "", "second"] {
+            let content = Bytes::from_static(content.as_bytes());
+            let stored = place.write(content.clone()).await.unwrap();
+            assert_eq!(
+                (stored.digest, stored.size),
+                (image::digest(&content), content.len() as u64)
+            );
+            assert_eq!(place.read(content.len() as u64).await.unwrap(), content);
+        }
+        let error = place.read(5).await.unwrap_err();
+        assert!(matches!(error, Error::TooLarge { limit: 5, .. }), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no part is left");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_not_replaced() {
+        let null = Place::File("/dev/null".into());
+        null.write(Bytes::from_static(b"x")).await.unwrap();
+        assert!(!Path::new("/dev/null").is_file(), "it is still the device");
+    }
+
+    #[tokio::test]
+    async fn errors_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("not/there");
+        let place = Place::File(missing.clone());
+        for error in [
+            place.read(10).await.map(drop).unwrap_err(),
+            place.write(Bytes::new()).await.map(drop).unwrap_err(),
+        ] {
+            let told = error.to_string();
+            assert!(told.starts_with(missing.to_str().unwrap()), "{told}");
+            assert!(told.contains("No such file"), "{told}");
+        }
+        let error = Place::File(folder.path().into()).write(Bytes::new()).await.unwrap_err();
+        assert!(matches!(error, Error::Disk { .. }), "{error}");
+    }
+}

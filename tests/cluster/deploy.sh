@@ -45,27 +45,23 @@ build_binaries() {
 build_agent_image() {
 	local context=$IMAGES/agent archive node
 	TAG=$(cat "$OUT/netckpt" "$OUT/netckpt-cni" "$REPO_DIR/Dockerfile" | sha256sum | cut -c1-12)
-	! has_image "$TAG" || return 0
-	mkdir -p "$context"
-	install -s -t "$context" "$OUT/netckpt" "$OUT/netckpt-cni"
-	archive=$(build_image "$AGENT_IMAGE:$TAG" "$context" "$REPO_DIR/Dockerfile")
+	archive=$(archive_of "$AGENT_IMAGE:$TAG")
+	if [[ ! -f $archive ]]; then
+		rm -f "$IMAGES"/localhost-netckpt-????????????.oci.tar
+		mkdir -p "$context"
+		install -s -t "$context" "$OUT/netckpt" "$OUT/netckpt-cni"
+		build_image "$AGENT_IMAGE:$TAG" "$context" "$REPO_DIR/Dockerfile"
+		rm -r "$context"
+	fi
 	for node in "${NODES[@]}"; do
-		import_image "$node" "$archive"
+		[[ " $(agent_images "$node" | tr '\n' ' ')" == *" $TAG "* ]] || import_image "$node" "$AGENT_IMAGE:$TAG"
 	done
 	say "    $AGENT_IMAGE:$TAG, $(du -h "$archive" | cut -f1)"
-	rm -r "$context" "$archive"
 }
 
 # agent_images NODE: the tags of our image that the node has.
 agent_images() {
 	on "$1" ctr --namespace k8s.io images ls -q | sed -n "s|^$AGENT_IMAGE:||p"
-}
-
-has_image() {
-	local node
-	for node in "${NODES[@]}"; do
-		[[ " $(agent_images "$node" | tr '\n' ' ')" == *" $1 "* ]] || return 1
-	done
 }
 
 install_chart() {

@@ -5,16 +5,19 @@ PAUSE_IMAGE=localhost/netckpt-pause:lab
 TEST_IMAGE=localhost/netckpt-test:latest
 IMAGES=$CACHE/images
 
-# build_image NAME CONTEXT [DOCKERFILE]: builds without network and daemon, prints the OCI archive.
+# archive_of NAME: where the OCI archive of an image is kept.
+archive_of() { printf '%s/%s.oci.tar' "$IMAGES" "${1//[\/:]/-}"; }
+
+# build_image NAME CONTEXT [DOCKERFILE]: builds the archive, without network and daemon.
 build_image() {
 	local name=$1 context=$2 dockerfile=${3:-$2/Dockerfile} archive
-	archive=$IMAGES/$(tr '/:' '--' <<<"$name").oci.tar
+	archive=$(archive_of "$name")
 	mkdir -p "$IMAGES"
 	buildah_ bud --quiet --isolation chroot --pull-never --tag "$name" --file "$dockerfile" "$context" >/dev/null
-	rm -f "$archive"
-	buildah_ push --quiet --disable-compression "$name" "oci-archive:$archive:$name" >/dev/null
+	rm -f "$archive" "$archive.new"
+	buildah_ push --quiet --disable-compression "$name" "oci-archive:$archive.new:$name" >/dev/null
+	mv "$archive.new" "$archive"
 	buildah_ rmi --all --force >/dev/null
-	printf '%s' "$archive"
 }
 
 # buildah_ ARGUMENT...: with storage of its own; vfs needs nothing of the kernel.
@@ -29,17 +32,15 @@ buildah_() {
 	buildah --storage-driver vfs --root "$IMAGES/storage" --runroot "$IMAGES/storage-run" "$command" "$@"
 }
 
-# import_image NODE ARCHIVE
+# import_image NODE NAME
 import_image() {
-	on "$1" ctr --namespace k8s.io images import - <"$2" >>"$RUN/log/$1.images.log" 2>&1 ||
+	on "$1" ctr --namespace k8s.io images import - <"$(archive_of "$2")" >>"$RUN/log/$1.images.log" 2>&1 ||
 		die "cannot import $2 on $1: see $RUN/log/$1.images.log"
 }
 
 import_test_images() {
-	local archive
-	for archive in "$PAUSE_IMAGE" "$TEST_IMAGE"; do
-		import_image "$1" "$IMAGES/$(tr '/:' '--' <<<"$archive").oci.tar"
-	done
+	import_image "$1" "$PAUSE_IMAGE"
+	import_image "$1" "$TEST_IMAGE"
 }
 
 test_images() {
@@ -54,9 +55,9 @@ build_test_images() {
 	mkdir -p "$context"
 	cp -r "$CLUSTER_DIR"/images/* "$context"
 	gcc -static -Os -s -o "$context/pause/pause" "$context/pause/pause.c"
-	build_image "$PAUSE_IMAGE" "$context/pause" >/dev/null
+	build_image "$PAUSE_IMAGE" "$context/pause"
 	test_image_root "$context/test/root"
-	build_image "$TEST_IMAGE" "$context/test" >/dev/null
+	build_image "$TEST_IMAGE" "$context/test"
 	rm -rf "$context"
 }
 

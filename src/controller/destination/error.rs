@@ -35,7 +35,7 @@ pub enum RestoreError {
     )]
     NotCarried { checkpoint: String, what: String },
     #[error("the network can't be rebuilt: {0}")]
-    Restore(#[from] restore::Error),
+    Restore(Box<restore::Error>),
     #[error("the network is rebuilt, and the node can't be given a way to it: {0}")]
     Host(#[from] host::Error),
     #[error("the rebuilt network can't be read: {0}")]
@@ -44,6 +44,12 @@ pub enum RestoreError {
     Late { seconds: u64, step: &'static str },
     #[error("a thread of the agent broke off: {0}")]
     Thread(String),
+}
+
+impl From<restore::Error> for RestoreError {
+    fn from(error: restore::Error) -> Self {
+        Self::Restore(Box::new(error))
+    }
 }
 
 impl RestoreError {
@@ -57,7 +63,7 @@ impl RestoreError {
             Self::Image { .. } => RestoreReason::ImageDamaged,
             Self::NotCarried { .. } => RestoreReason::NotCarried,
             Self::Restore(error) => rebuilt(error),
-            Self::Host(host::Error::InUse { .. }) => RestoreReason::AddressInUse,
+            Self::Host(host::Error::InUse(_)) => RestoreReason::AddressInUse,
             Self::Late { .. } => RestoreReason::TimedOut,
             Self::Request(_)
             | Self::Api { .. }

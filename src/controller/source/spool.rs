@@ -69,13 +69,15 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SpoolError { path, source }),
         };
-        match Image::from_bytes(&bytes, &Limits::DEFAULT) {
-            Ok(image) => Ok(Some(Spooled { bytes, manifest: image.manifest })),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a damaged image is dropped");
-                self.drop(uid).await.map(|()| None)
-            }
-        }
+        let read = bytes.clone();
+        let image = tokio::task::spawn_blocking(move || Image::from_bytes(&read, &Limits::DEFAULT));
+        let why = match image.await {
+            Ok(Ok(image)) => return Ok(Some(Spooled { bytes, manifest: image.manifest })),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        tracing::warn!(path = %path.display(), why, "a damaged image is dropped");
+        self.drop(uid).await.map(|()| None)
     }
 
     /// Removes an image; that there is none is no error.

@@ -115,9 +115,12 @@ fn faults(value: &Value) -> Vec<Fault> {
 fn read(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
     let mut sets = Vec::new();
     let failed = |what| move |source| ReadError::Netlink { what, source };
-    reader
-        .dump(Protocol::Netfilter, NFT_MSG_GETSET, &[0; GENMSG], &mut sets)
-        .map_err(failed("dump of sets"))?;
+    match reader.dump(Protocol::Netfilter, NFT_MSG_GETSET, &[0; GENMSG], &mut sets) {
+        Ok(()) => {}
+        // The kernel has no nftables, or no netfilter at all.
+        Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EPROTONOSUPPORT)) => {}
+        Err(source) => return Err(failed("dump of sets")(source)),
+    }
     let (mut section, mut dumped) = (Vec::new(), Vec::new());
     for set in messages(&sets).map_while(Result::ok) {
         dumped.clear();

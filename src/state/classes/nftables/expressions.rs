@@ -120,6 +120,13 @@ const OPERATIONS: Shape = Net(&Shape::Enum(&[
     (5, "gte"),
 ]));
 
+const EXTHDR_DREG: u16 = 1;
+const EXTHDR_SREG: u16 = 7;
+/// The kernel tells everything of each use of a header, and refuses to be told what the use (to
+/// load, to set, to take out) has no need of.
+const LOADED: Fate = Fate::Unless(EXTHDR_DREG, &(Fate::Strip, Fate::Keep));
+const LOADED_OR_SET: Fate = Fate::Unless(EXTHDR_SREG, &(LOADED, Fate::Keep));
+
 /// The name of an expression without data.
 const NOTRACK: &str = "notrack";
 
@@ -187,13 +194,13 @@ const EXPRESSIONS: &[(&str, Shape)] = &[
     (
         "exthdr",
         Nest(&[
-            k(1, "dreg", Be32),
+            k(EXTHDR_DREG, "dreg", Be32),
             k(2, "type", U8),
-            k(3, "offset", Be32),
-            k(4, "len", Be32),
-            k(5, "flags", Be32),
+            Attr::new(3, "offset", Be32, LOADED_OR_SET),
+            Attr::new(4, "len", Be32, LOADED_OR_SET),
+            Attr::new(5, "flags", Be32, LOADED),
             k(6, "op", Be32),
-            k(7, "sreg", Be32),
+            k(EXTHDR_SREG, "sreg", Be32),
         ]),
     ),
     ("meta", Nest(META)),

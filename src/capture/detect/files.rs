@@ -1,0 +1,88 @@
+//! What procfs tells.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::Probe;
+use crate::state::ReadError;
+
+fn read(path: &str) -> Result<String, ReadError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ReadError::File { path: path.to_owned(), source })
+}
+
+/// Every line is an object.
+pub(super) fn lines(path: &str) -> Result<Vec<String>, ReadError> {
+    let lines: BTreeSet<_> = read(path)?.lines().map(str::to_owned).collect();
+    Ok(lines.into_iter().collect())
+}
+
+/// Every entry of a folder is an object.
+pub(super) fn folder(path: &str) -> Result<Vec<String>, ReadError> {
+    let failed = |source| ReadError::File { path: path.to_owned(), source };
+    let names = std::fs::read_dir(path).map_err(failed)?;
+    names
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()
+        .map_err(failed)
+}
+
+/// The namespace's own count; the table of all namespaces is not walked.
+pub(super) fn conntrack(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    let text = read("/proc/sys/net/netfilter/nf_conntrack_count")?;
+    Ok(match text.trim() {
+        "0" => Vec::new(),
+        count => vec![format!("entries: {count}")],
+    })
+}
+
+/// Link-layer addresses that `ip maddr add` made: those with a global use. The others follow from
+/// IP addresses and from sockets.
+pub(super) fn multicast_addresses(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    let text = read("/proc/thread-self/net/dev_mcast")?;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        // Index, name, users, global use, address.
+        let mut words = line.split_whitespace().skip(1);
+        if let (Some(link), _, Some(global), Some(address)) =
+            (words.next(), words.next(), words.next(), words.next())
+            && global != "0"
+        {
+            found.push(format!("{} on {link}", colons(address)));
+        }
+    }
+    Ok(found)
+}
+
+/// `01005e000001` as people write it.
+fn colons(digits: &str) -> String {
+    let pairs = digits.as_bytes().chunks(2).map(String::from_utf8_lossy);
+    pairs.collect::<Vec<_>>().join(":")
+}
+
+/// Interfaces of a multicast routing daemon (`ip_mr_vif`, `ip6_mr_vif`), after a heading each.
+pub(super) fn multicast_routes(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    let mut found = Vec::new();
+    for path in ["/proc/thread-self/net/ip_mr_vif", "/proc/thread-self/net/ip6_mr_vif"] {
+        match read(path) {
+            Ok(text) => found.extend(
+                text.lines()
+                    .skip(1)
+                    .filter_map(|line| line.split_whitespace().nth(1))
+                    .map(|name| format!("interface {name}")),
+            ),
+            Err(ReadError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Virtual services: the lines with a protocol first, after the headings.
+pub(super) fn ipvs(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    let text = read("/proc/thread-self/net/ip_vs")?;
+    let services = text.lines().filter(|line| {
+        ["TCP ", "UDP ", "SCTP ", "FWM "].iter().any(|protocol| line.starts_with(protocol))
+    });
+    Ok(services.map(|line| line.trim().to_owned()).collect())
+}

@@ -1,0 +1,241 @@
+//! What netlink tells.
+
+use super::Probe;
+use crate::netlink::{Attribute, Builder, Error, Message, Protocol, attributes, messages};
+use crate::state::{ReadError, Reader};
+
+const RTM_GETLINK: u16 = 18;
+const RTM_GETROUTE: u16 = 26;
+const RTM_GETNEIGH: u16 = 30;
+const RTM_GETQDISC: u16 = 38;
+const RTM_GETADDRLABEL: u16 = 74;
+const RTM_GETMDB: u16 = 86;
+const RTM_GETVLAN: u16 = 114;
+const AF_BRIDGE: u8 = 7;
+const AF_MPLS: u8 = 28;
+
+const XFRM_MSG_GETSA: u16 = 0x12;
+const XFRM_MSG_GETPOLICY: u16 = 0x15;
+
+const IPSET_CMD_LIST: u16 = 6 << 8 | 7;
+
+/// Dumps, and names what each message tells of, if anything.
+fn dump<T>(
+    reader: &mut Reader,
+    what: &'static str,
+    protocol: Protocol,
+    kind: u16,
+    body: &[u8],
+    name: impl Fn(&Message<'_>) -> Option<T>,
+) -> Result<Vec<T>, ReadError> {
+    let mut bytes = Vec::new();
+    let failed = |source| ReadError::Netlink { what, source };
+    reader.dump(protocol, kind, body, &mut bytes).map_err(failed)?;
+    let mut found = Vec::new();
+    for message in messages(&bytes) {
+        found.extend(name(&message.map_err(|error| failed(Error::from(error)))?));
+    }
+    Ok(found)
+}
+
+fn find<'a>(message: &Message<'a>, header: usize, id: u16) -> Option<Attribute<'a>> {
+    message.attributes(header).map_while(Result::ok).find(|attribute| attribute.id == id)
+}
+
+fn number_at(body: &[u8], at: usize) -> u32 {
+    body.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_ne_bytes(*four))
+}
+
+fn colons(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+impl Probe<'_> {
+    fn link(&self, index: u32) -> String {
+        let known = self.links.iter().find(|(known, _)| *known == index);
+        known.map_or_else(|| format!("#{index}"), |(_, name)| name.clone())
+    }
+}
+
+/// Index and name of every link.
+pub(super) fn links(reader: &mut Reader) -> Result<Vec<(u32, String)>, ReadError> {
+    const IFLA_IFNAME: u16 = 3;
+    let mut bytes = Vec::new();
+    let failed = |source| ReadError::Netlink { what: "links", source };
+    reader.dump(Protocol::Route, RTM_GETLINK, &[0; 16], &mut bytes).map_err(failed)?;
+    let link = |message: Message<'_>| {
+        let name = find(&message, 16, IFLA_IFNAME).map(|name| name.text());
+        (number_at(message.body, 4), name.unwrap_or_default())
+    };
+    messages(&bytes)
+        .map(|message| message.map(link).map_err(|error| failed(error.into())))
+        .collect()
+}
+
+/// Sets, by name. The question would load the module, so it is only asked where it is there.
+pub(super) fn ipset(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const IPSET_ATTR_PROTOCOL: u16 = 1;
+    const IPSET_ATTR_SETNAME: u16 = 2;
+    const IPSET_ATTR_FLAGS: u16 = 6;
+    const IPSET_FLAG_LIST_SETNAME: u32 = 2;
+    if !std::path::Path::new("/sys/module/ip_set").exists() {
+        return Ok(Vec::new());
+    }
+    let mut body = vec![2, 0, 0, 0];
+    body.extend(Builder::attribute(IPSET_ATTR_PROTOCOL, &[6]));
+    body.extend(Builder::attribute(
+        IPSET_ATTR_FLAGS | Builder::NET_BYTEORDER,
+        &IPSET_FLAG_LIST_SETNAME.to_be_bytes(),
+    ));
+    dump(probe.reader, "ipset", Protocol::Netfilter, IPSET_CMD_LIST, &body, |message| {
+        Some(format!("set {}", find(message, 4, IPSET_ATTR_SETNAME)?.text()))
+    })
+}
+
+/// Queueing disciplines that somebody made: those that the kernel gives a link have no handle.
+/// Filters hang on them.
+pub(super) fn qdiscs(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const TCA_KIND: u16 = 1;
+    let body = [0; 20];
+    let made = dump(probe.reader, "qdiscs", Protocol::Route, RTM_GETQDISC, &body, |message| {
+        let has_handle = number_at(message.body, 8) != 0;
+        let kind = find(message, body.len(), TCA_KIND)?.text();
+        has_handle.then_some((number_at(message.body, 4), kind))
+    })?;
+    Ok(made.into_iter().map(|(link, kind)| format!("{kind} on {}", probe.link(link))).collect())
+}
+
+/// Policies; one question for their number would not tell those of other namespaces apart.
+pub(super) fn xfrm_policies(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    let one = |_: &Message<'_>| Some(());
+    let found = dump(probe.reader, "policies", Protocol::Xfrm, XFRM_MSG_GETPOLICY, &[], one)?;
+    Ok(count(found.len(), "policies"))
+}
+
+pub(super) fn xfrm_states(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    let one = |_: &Message<'_>| Some(());
+    let found = dump(probe.reader, "states", Protocol::Xfrm, XFRM_MSG_GETSA, &[], one)?;
+    Ok(count(found.len(), "states"))
+}
+
+fn count(number: usize, what: &str) -> Vec<String> {
+    if number == 0 { Vec::new() } else { vec![format!("{what}: {number}")] }
+}
+
+/// Routes of MPLS labels. A kernel without MPLS answers with those of all other families.
+pub(super) fn mpls_routes(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const RTA_DST: u16 = 1;
+    let body = [AF_MPLS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    dump(probe.reader, "MPLS routes", Protocol::Route, RTM_GETROUTE, &body, |message| {
+        if message.body.first() != Some(&AF_MPLS) {
+            return None;
+        }
+        // RFC 3032: the label is the first 20 bits.
+        let entry = find(message, body.len(), RTA_DST)?.payload.first_chunk().copied()?;
+        Some(format!("label {}", u32::from_be_bytes(entry) >> 12))
+    })
+}
+
+/// Labels of RFC 6724 (and the older ones of RFC 3484 that Linux keeps) that the kernel gives every
+/// namespace (`net/ipv6/addrlabel.c`): prefix, length, label.
+const LABELS: &[(&str, u8, u32)] = &[
+    ("::1", 128, 0),
+    ("::", 0, 1),
+    ("2002::", 16, 2),
+    ("::", 96, 3),
+    ("::ffff:0.0.0.0", 96, 4),
+    ("fc00::", 7, 5),
+    ("2001::", 32, 6),
+    ("2001:10::", 28, 7),
+    ("fec0::", 10, 11),
+    ("3ffe::", 16, 12),
+];
+
+/// Labels that the kernel did not make.
+pub(super) fn address_labels(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const IFAL_ADDRESS: u16 = 1;
+    const IFAL_LABEL: u16 = 2;
+    // `struct ifaddrlblmsg`: family, -, prefix length, flags, link, sequence.
+    let body = [libc::AF_INET6 as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    dump(probe.reader, "address labels", Protocol::Route, RTM_GETADDRLABEL, &body, |message| {
+        let address: [u8; 16] = find(message, body.len(), IFAL_ADDRESS)?.payload.try_into().ok()?;
+        let address = std::net::Ipv6Addr::from(address).to_string();
+        let length = *message.body.get(2)?;
+        let label = u32::try_from(find(message, body.len(), IFAL_LABEL)?.number()).ok()?;
+        let kernels = LABELS.iter().any(|(prefix, bits, number)| {
+            let prefix: Result<std::net::Ipv6Addr, _> = prefix.parse();
+            prefix.is_ok_and(|prefix| prefix.to_string() == address)
+                && (*bits, *number) == (length, label)
+        });
+        (!kernels).then(|| format!("{address}/{length} label {label}"))
+    })
+}
+
+/// Forwarding entries that somebody made: those of a bridge that do not age, and those that name a
+/// remote end (vxlan). What a bridge learns it learns again.
+pub(super) fn bridge_fdb(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const NDA_DST: u16 = 1;
+    const NDA_LLADDR: u16 = 2;
+    const NDA_MASTER: u16 = 9;
+    const NUD_NOARP: u8 = 0x40;
+    let body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let made = dump(probe.reader, "FDB", Protocol::Route, RTM_GETNEIGH, &body, |message| {
+        let state = *message.body.get(8)?;
+        let bridged = find(message, body.len(), NDA_MASTER).is_some() && state & NUD_NOARP != 0;
+        let remote = find(message, body.len(), NDA_DST).is_some();
+        let address = find(message, body.len(), NDA_LLADDR)?.payload;
+        (bridged || remote).then(|| (number_at(message.body, 4), colons(address)))
+    })?;
+    Ok(made
+        .into_iter()
+        .map(|(link, address)| format!("{address} on {}", probe.link(link)))
+        .collect())
+}
+
+/// Bridges with multicast groups.
+pub(super) fn bridge_mdb(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const MDBA_MDB: u16 = 1;
+    let body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0];
+    let bridges = dump(probe.reader, "MDB", Protocol::Route, RTM_GETMDB, &body, |message| {
+        let groups = find(message, body.len(), MDBA_MDB)?.payload;
+        (!groups.is_empty()).then(|| number_at(message.body, 4))
+    })?;
+    Ok(bridges.into_iter().map(|link| format!("groups of {}", probe.link(link))).collect())
+}
+
+/// Links with VLANs other than what a bridge gives each port by itself: 1, untagged.
+pub(super) fn bridge_vlans(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const BRIDGE_VLANDB_ENTRY: u16 = 1;
+    const BRIDGE_VLANDB_ENTRY_INFO: u16 = 1;
+    /// `struct bridge_vlan_info`: flags `PVID` and `UNTAGGED`, then the VLAN 1.
+    const DEFAULT: [u16; 2] = [6, 1];
+    let body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0];
+    let links = dump(probe.reader, "VLANs", Protocol::Route, RTM_GETVLAN, &body, |message| {
+        let entries = message.attributes(body.len()).map_while(Result::ok);
+        let made = entries.filter(|entry| entry.id == BRIDGE_VLANDB_ENTRY).any(|entry| {
+            let mut parts = attributes(entry.payload).map_while(Result::ok);
+            let info = parts.find(|part| part.id == BRIDGE_VLANDB_ENTRY_INFO);
+            info.is_some_and(|info| info.payload != DEFAULT.map(u16::to_ne_bytes).concat())
+        });
+        made.then(|| number_at(message.body, 4))
+    })?;
+    Ok(links.into_iter().map(|link| format!("VLANs of {}", probe.link(link))).collect())
+}
+
+/// Objects of a generic family, by their number only. A family that is not there is not loaded.
+pub(super) fn generic(
+    probe: &mut Probe<'_>,
+    family: &'static str,
+    command: u8,
+    what: &str,
+) -> Result<Vec<String>, ReadError> {
+    let failed = |source| ReadError::Netlink { what: family, source };
+    let Some(known) = probe.reader.family(family).map_err(failed)?.cloned() else {
+        return Ok(Vec::new());
+    };
+    // The end of a dump may come as an object without attributes.
+    let one = |message: &Message<'_>| (message.body.len() > 4).then_some(());
+    let body = known.header(command);
+    let found = dump(probe.reader, family, Protocol::Generic, known.id, &body, one)?;
+    Ok(count(found.len(), &format!("{what}s")))
+}

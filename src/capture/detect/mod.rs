@@ -1,0 +1,140 @@
+//! What is in a namespace and in no class: found and named, so that nothing is lost in silence.
+//!
+//! Each row of [`DETECTORS`] looks for one kind of state. A row whose name is that of a class that
+//! is read steps aside; when a class comes for good its row goes.
+
+mod bpf;
+mod files;
+mod kernel;
+
+use crate::image::NotCarried;
+use crate::netlink::Error as NetlinkError;
+use crate::state::table::Class;
+use crate::state::{ReadError, Reader};
+
+/// Looks for one kind of state.
+struct Detector {
+    /// Name of the class that will carry it.
+    class: &'static str,
+    /// Names what there is; nothing when there is nothing.
+    find: fn(&mut Probe<'_>) -> Result<Vec<String>, ReadError>,
+    /// Whether the network behaves differently without it.
+    matters: bool,
+}
+
+/// Where detectors look: on a thread inside the namespace.
+struct Probe<'a> {
+    reader: &'a mut Reader,
+    /// Index and name of the links.
+    links: Vec<(u32, String)>,
+}
+
+const fn state(
+    class: &'static str,
+    find: fn(&mut Probe<'_>) -> Result<Vec<String>, ReadError>,
+) -> Detector {
+    Detector { class, find, matters: true }
+}
+
+/// What informs only: the kernel makes it again when it needs it.
+const fn cache(
+    class: &'static str,
+    find: fn(&mut Probe<'_>) -> Result<Vec<String>, ReadError>,
+) -> Detector {
+    Detector { class, find, matters: false }
+}
+
+static DETECTORS: &[Detector] = &[
+    state("conntrack", files::conntrack),
+    state("iptables", |_| files::lines("/proc/thread-self/net/ip_tables_names")),
+    state("ip6tables", |_| files::lines("/proc/thread-self/net/ip6_tables_names")),
+    state("arptables", |_| files::lines("/proc/thread-self/net/arp_tables_names")),
+    state("xt-recent", |_| files::folder("/proc/thread-self/net/xt_recent")),
+    state("ipset", kernel::ipset),
+    state("qdiscs", kernel::qdiscs),
+    state("xfrm-policies", kernel::xfrm_policies),
+    state("xfrm-states", kernel::xfrm_states),
+    state("multicast-addresses", files::multicast_addresses),
+    state("multicast-routes", files::multicast_routes),
+    state("mpls-routes", kernel::mpls_routes),
+    state("ipvs", files::ipvs),
+    state("address-labels", kernel::address_labels),
+    state("bridge-fdb", kernel::bridge_fdb),
+    state("bridge-mdb", kernel::bridge_mdb),
+    state("bridge-vlans", kernel::bridge_vlans),
+    state("bpf", bpf::programs),
+    state("l2tp", |probe| kernel::generic(probe, "l2tp", 3, "tunnel")),
+    state("mptcp-endpoints", |probe| kernel::generic(probe, "mptcp_pm", 3, "endpoint")),
+    state("seg6-hmac", |probe| kernel::generic(probe, "SEG6", 3, "key")),
+    state("ioam6-namespaces", |probe| kernel::generic(probe, "IOAM6", 3, "namespace")),
+    state("ioam6-schemas", |probe| kernel::generic(probe, "IOAM6", 6, "schema")),
+    state("fou", |probe| kernel::generic(probe, "fou", 3, "port")),
+    cache("tcp-metrics", |probe| kernel::generic(probe, "tcp_metrics", 1, "destination")),
+];
+
+/// Objects of one kind that are named one by one; of more only the number is told.
+const MOST: usize = 20;
+
+/// Looks for everything that `classes` do not cover.
+pub(super) fn beside(reader: &mut Reader, classes: &[&'static Class]) -> Vec<NotCarried> {
+    let links = kernel::links(reader);
+    let mut probe = Probe { reader, links: Vec::new() };
+    let mut found = Vec::new();
+    match links {
+        Ok(links) => probe.links = links,
+        Err(error) => found.push(not_looked_for("links", &error)),
+    }
+    let missing = |detector: &&Detector| !classes.iter().any(|class| class.name == detector.class);
+    for detector in DETECTORS.iter().filter(missing) {
+        match (detector.find)(&mut probe) {
+            Ok(objects) => found.extend(named(detector, objects)),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => found.push(not_looked_for(detector.class, &error)),
+        }
+    }
+    found
+}
+
+fn named(detector: &Detector, mut objects: Vec<String>) -> Vec<NotCarried> {
+    let more = objects.len().saturating_sub(MOST);
+    objects.truncate(MOST);
+    if more > 0 {
+        objects.push(format!("{more} more"));
+    }
+    let entry = |object| NotCarried {
+        class: detector.class.to_owned(),
+        object,
+        why: "this version does not carry the class".to_owned(),
+        matters: detector.matters,
+    };
+    objects.into_iter().map(entry).collect()
+}
+
+fn not_looked_for(class: &str, error: &ReadError) -> NotCarried {
+    NotCarried {
+        class: class.to_owned(),
+        object: String::new(),
+        why: format!("it is not known whether there are any: {error}"),
+        matters: true,
+    }
+}
+
+/// The kernel does not have what was asked for, so there is nothing of it.
+fn is_absent(error: &ReadError) -> bool {
+    match error {
+        ReadError::Netlink { source, .. } => {
+            matches!(source, NetlinkError::Refused(_) | NetlinkError::System { .. })
+                && matches!(
+                    source.errno(),
+                    Some(
+                        libc::EOPNOTSUPP
+                            | libc::EAFNOSUPPORT
+                            | libc::EPROTONOSUPPORT
+                            | libc::ENOENT
+                    )
+                )
+        }
+        ReadError::File { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        ReadError::Unexpected { .. } => false,
+    }
+}

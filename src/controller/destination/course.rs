@@ -1,0 +1,128 @@
+//! The course of one restore: checkpoint, image, rebuild.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use super::error::RestoreError;
+use super::rebuild::{Rebuild, Rebuilt};
+use super::tell::Timings;
+use super::wanted::{self, Wanted};
+use super::{lock, on_thread};
+use crate::api::{ImageStatus, NetCheckpoint};
+use crate::controller::Agent;
+use crate::gate::attachment::Checked;
+use crate::host::{self, Ways};
+use crate::image::{Image, Limits};
+
+/// One restore, from the request to the answer.
+pub struct Course<'a> {
+    pub agent: &'a Agent,
+    pub ways: &'a Arc<Ways>,
+    pub wanted: &'a Wanted,
+    /// Where it is, for the message of one that takes too long.
+    pub step: Mutex<&'static str>,
+    pub timings: Mutex<Timings>,
+    pub checkpoint: Mutex<Option<NetCheckpoint>>,
+}
+
+impl Course<'_> {
+    /// Runs it; to be dropped when the time is over.
+    pub async fn run(&self, request: Checked) -> Result<Rebuilt, RestoreError> {
+        let (checkpoint, stored) = wanted::checkpoint(self.agent, self.wanted).await?;
+        let pod_ips: Vec<IpAddr> = checkpoint
+            .status
+            .iter()
+            .flat_map(|status| &status.pod_ips)
+            .filter_map(|ip| ip.parse().ok())
+            .collect();
+        *lock(&self.checkpoint) = Some(checkpoint);
+        let image = self.download(&stored).await?;
+        self.carried(&image)?;
+        self.at("rebuilding");
+        let given_up = GiveUp::default();
+        let flag = given_up.0.clone();
+        let ways = self.ways.clone();
+        let pod = host::Pod {
+            namespace: request.namespace.clone(),
+            name: request.pod.clone(),
+            uid: request.uid.clone(),
+            checkpoint: self.wanted.checkpoint.clone(),
+        };
+        let leave_unsupported = self.wanted.leave_unsupported;
+        let rebuilt = on_thread(move || {
+            let rebuild = Rebuild {
+                container_id: &request.container_id,
+                interface: &request.interface,
+                pod,
+                netns: &request.netns,
+                path: Path::new(request.netns.name()),
+                image: &image,
+                pod_ips: &pod_ips,
+                leave_unsupported,
+                given_up: &flag,
+            };
+            rebuild.run(&ways)
+        });
+        let rebuilt = rebuilt.await.map_err(RestoreError::Thread)?;
+        given_up.not();
+        rebuilt
+    }
+
+    async fn download(&self, stored: &ImageStatus) -> Result<Image, RestoreError> {
+        self.at("downloading the image");
+        let started = Instant::now();
+        let failed = |source| RestoreError::Storage { checkpoint: self.wanted.shown(), source };
+        let storages = &self.agent.storages;
+        let storage = storages.open(Some(&stored.storage_name)).await.map_err(failed)?;
+        let limits = Limits::DEFAULT;
+        let size = u64::try_from(stored.size_bytes).unwrap_or_default().min(limits.file);
+        let bytes = storage.store().get(&stored.key, &stored.digest, size).await;
+        let bytes = bytes.map_err(|error| failed(storage.failed(error)))?;
+        lock(&self.timings).download = Some(started.elapsed());
+        self.at("reading the image");
+        let image = on_thread(move || Image::from_bytes(&bytes, &limits)).await;
+        let image = image.map_err(RestoreError::Thread)?;
+        image.map_err(|source| RestoreError::Image { checkpoint: self.wanted.shown(), source })
+    }
+
+    /// Refuses an image that leaves out what matters, unless the pod is content with that.
+    fn carried(&self, image: &Image) -> Result<(), RestoreError> {
+        let left: Vec<_> = image.manifest.not_carried.iter().filter(|one| one.matters).collect();
+        if left.is_empty() || self.wanted.leave_unsupported {
+            return Ok(());
+        }
+        let what: Vec<_> = left
+            .iter()
+            .take(4)
+            .map(|one| format!("{} {}", one.class, one.object).trim_end().to_owned())
+            .collect();
+        let more = left.len().saturating_sub(what.len());
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let what = format!("{}{more}", what.join(", "));
+        Err(RestoreError::NotCarried { checkpoint: self.wanted.shown(), what })
+    }
+
+    fn at(&self, step: &'static str) {
+        *lock(&self.step) = step;
+    }
+}
+
+/// Tells a thread that nobody waits for it any more, unless [`Self::not`] was said first.
+#[derive(Default)]
+struct GiveUp(Arc<AtomicBool>);
+
+impl GiveUp {
+    fn not(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

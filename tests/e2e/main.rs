@@ -1,0 +1,9 @@
+//! On the real two-node cluster with the agents that the chart installed (`tests/cluster/up.sh` and
+//! `deploy.sh`): what a user sees with kubectl. One file per behaviour.
+
+mod agent_dies;
+mod checkpoint;
+mod deletion;
+mod lab;
+mod pods;
+mod storages;
