@@ -109,12 +109,17 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
         }
     }
     parts.push(Part::new("end", Builder::new(BATCH_END, 0, &BATCH_OF).finish()));
-    let label = match (old.len(), new.len()) {
-        (0, new) => format!("make {new} tables"),
-        (old, 0) => format!("remove {old} tables"),
-        (old, new) => format!("replace {old} tables by {new}"),
+    let (was, is) = (listed(old, sides.from), listed(new, sides.to));
+    let label = match (old.is_empty(), new.is_empty()) {
+        (true, _) => format!("make {is}"),
+        (_, true) => format!("remove {was}"),
+        _ => format!("replace {was} by {is}"),
     };
     draft.transaction(Stage::Nftables, &NFT_TABLES, label, Protocol::Netfilter, parts);
+}
+
+fn listed(tables: &[Object], side: &Objects) -> String {
+    tables.iter().map(|table| table.label(&side.names)).collect::<Vec<_>>().join(", ")
 }
 
 /// With everything in it.

@@ -114,13 +114,13 @@ pub const CASES: &[Case] = &[
         "sets that rules fill",
         "table ip t {
            set seen { type ipv4_addr; flags dynamic,timeout; timeout 1h; size 128; }
-           set meter { type ipv4_addr . inet_service; flags dynamic; size 65535; }
+           set per-port { type ipv4_addr . inet_service; flags dynamic; size 65535; }
            map back { type ipv4_addr : ipv4_addr; flags dynamic; size 100; }
            chain c { type filter hook input priority 0;
              add @seen { ip saddr }
              update @seen { ip saddr timeout 30m counter } counter
-             tcp dport 80 add @meter { ip saddr . tcp dport limit rate 10/second burst 20 packets } accept
-             add @meter { ip saddr . tcp dport ct count over 3 } drop
+             tcp dport 80 add @per-port { ip saddr . tcp dport limit rate 10/second burst 20 packets } accept
+             add @per-port { ip saddr . tcp dport ct count over 3 } drop
              delete @seen { ip daddr }
              add @back { ip saddr : ip daddr }
            } }",
@@ -216,7 +216,6 @@ pub const CASES: &[Case] = &[
            chain d { type filter hook input priority 0;
              ct direction original ct status assured ct mark 5 ct expiration > 5s ct helper \"ftp\" drop
              ct original ip saddr 10.0.0.1 ct zone 5 drop
-             ct reply proto-dst 80 drop
              ct original bytes > 5 drop
              ct mark set 7 ct label 3 drop
              ct event set new,destroy

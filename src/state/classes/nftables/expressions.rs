@@ -282,7 +282,11 @@ const EXPRESSIONS: &[(&str, Shape)] = &[
         Nest(&[k(1, "dreg", Be32), k(2, "modulus", Be32), k(3, "type", Be32), k(4, "offset", Be32)]),
     ),
     ("fib", Nest(&[k(1, "dreg", Be32), k(2, "result", Be32), k(3, "flags", Be32)])),
-    ("osf", Nest(&[k(1, "dreg", Be32), k(2, "ttl", U8), k(3, "flags", Be32)])),
+    // Flags are refused where none is set.
+    (
+        "osf",
+        Nest(&[k(1, "dreg", Be32), k(2, "ttl", U8), Attr::new(3, "flags", Be32, Fate::Set)]),
+    ),
     ("synproxy", Nest(SYNPROXY)),
     (
         "xfrm",
