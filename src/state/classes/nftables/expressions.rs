@@ -183,7 +183,8 @@ const EXPRESSIONS: &[(&str, Shape)] = &[
             k(3, "op", Net(&Shape::Enum(&[(0, "add"), (1, "update"), (2, "delete")]))),
             k(4, "sreg_key", Be32),
             k(5, "sreg_data", Be32),
-            k(6, "timeout", Be64),
+            // Told as 0 of sets that know no timeouts, which refuse to be told any.
+            Attr::new(6, "timeout", Be64, Fate::Set),
             k(7, "expr", Nest(STATEFUL)),
             Attr::strip(8, PAD, Bytes),
             k(9, "flags", Be32),
