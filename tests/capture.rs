@@ -173,42 +173,68 @@ fn a_quiet_namespace_takes_one_pass() {
     assert!(evidence.read_again.is_empty());
 }
 
-#[test]
-fn what_never_rests_is_named_in_the_error() {
-    let ns = Ns::new("restless");
+/// What a capture says that has no time to read again while `work` goes on and on.
+fn capture_beside(label: &str, work: impl FnMut() + Send) -> Error {
+    let ns = Ns::new(label);
     let namespace = ns.open();
     let stop = AtomicBool::new(false);
-    let rule = |kind: u16, flags: libc::c_int| {
-        let header = [libc::AF_INET as u8, 0, 0, 0, 100, 0, 0, 1, 0, 0, 0, 0];
-        let mut message = Builder::new(kind, flags as u16, &header);
-        message.put_u32(6, 1_000);
-        message.finish()
-    };
-    let work = || {
-        let mut socket = Socket::open(Protocol::Route).unwrap();
+    let mut work = work;
+    let on_and_on = || {
         while !stop.load(Ordering::Relaxed) {
-            let turn = [rule(32, libc::NLM_F_CREATE), rule(33, 0)];
-            socket.batch(turn.iter().map(Vec::as_slice)).unwrap();
+            work();
         }
     };
     let error = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| namespace.run(work));
+        let writer = scope.spawn(|| namespace.run(on_and_on));
         let options = Options { patience: Duration::ZERO, ..Options::default() };
         let error = (0..500).find_map(|_| capture(&namespace, &options).err());
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap().unwrap();
         error
     });
-    let error = error.expect("no time to read again");
-    assert!(
-        matches!(&error, Error::KeepsChanging { classes, .. } if classes == &["rules"]),
-        "{error}"
-    );
+    error.expect("no time to read again")
+}
+
+#[test]
+fn what_never_rests_is_named_in_the_error() {
+    let rule = |kind: u16, flags: libc::c_int| {
+        let header = [libc::AF_INET as u8, 0, 0, 0, 100, 0, 0, 1, 0, 0, 0, 0];
+        let mut message = Builder::new(kind, flags as u16, &header);
+        message.put_u32(6, 1_000);
+        message.finish()
+    };
+    let turn = [rule(32, libc::NLM_F_CREATE), rule(33, 0)];
+    let mut socket = None;
+    let error = capture_beside("rules", || {
+        // The first time it is inside.
+        let socket = socket.get_or_insert_with(|| Socket::open(Protocol::Route).unwrap());
+        socket.batch(turn.iter().map(Vec::as_slice)).unwrap();
+    });
+    let only = |error: &Error, class| matches!(error, Error::KeepsChanging { classes, .. } if classes == &[class]);
+    assert!(only(&error, "rules"), "{error}");
     assert_eq!(error.reason(), "StateKeepsChanging");
+    let mut value = 0;
+    let error = capture_beside("files", || {
+        value = (value + 1) % 1_000;
+        let text = (value + 1).to_string();
+        std::fs::write("/proc/sys/net/ipv4/tcp_keepalive_time", text).unwrap();
+    });
+    assert!(only(&error, "sysctls"), "no notification tells of these: {error}");
 }
 
 #[test]
 fn a_namespace_that_is_none_is_told_apart() {
     let error = netckpt::netns::Namespace::open("/etc/hostname").unwrap_err();
     assert!(error.to_string().contains("/etc/hostname is not a network namespace"));
+}
+
+/// Tests run in the machine's first namespace mostly; its files are many more than a pod's.
+#[test]
+fn what_all_namespaces_share_is_nobodys_state() {
+    let here = netckpt::netns::Namespace::current().expect("the test's own namespace");
+    let found = capture(&here, &Options::default()).expect("a capture");
+    let section = String::from_utf8_lossy(&found.snapshot.sections["sysctls"]).into_owned();
+    let has = |path: &str| section.starts_with(path) || section.contains(&format!("\0{path}\0"));
+    assert!(has("ipv4/ip_forward") && has("ipv4/conf/lo/forwarding"));
+    assert!(!has("core/dev_weight") && !has("core/netdev_max_backlog"));
 }

@@ -87,7 +87,9 @@ decorate() {
 		ip nexthop add id 7 via 10.9.0.2 dev inner0
 		ip route add 192.0.3.0/24 nhid 7
 		ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:42 dev inner0 nud permanent
-		ip neigh add proxy 10.9.0.77 dev inner0'
+		ip neigh add proxy 10.9.0.77 dev inner0
+		# Until then the kernel still looks for duplicates of the IPv6 addresses.
+		for i in $(seq 50); do ip -6 addr show tentative | grep -q inet6 || break; sleep 0.1; done'
 }
 
 # What the ordinary tools say, without the kernel's own small print.
@@ -96,7 +98,7 @@ look() {
 		echo "links";      ip -br link | awk "{print \"  \" \$1, \$2, \$3}" | sed "s/@if[0-9]*//"
 		echo "addresses";  ip -o addr | awk "{print \"  \" \$2, \$3, \$4}"
 		echo "routes";     ip route show table all | grep -v "table local" | sed "s/^/  /;s/ *$//"
-		echo "rules";      ip rule | sed "s/^/  /"; ip -6 rule | sed "s/^/  -6 /"
+		echo "rules";      ip rule | expand | sed "s/  */ /g;s/^/  /"; ip -6 rule | expand | sed "s/  */ /g;s/^/  -6 /"
 		echo "nexthops";   ip nexthop | sed "s/^/  /;s/ *$//"
 		echo "neighbours"; ip neigh show nud permanent | sed "s/^/  /;s/ *$//"; ip neigh show proxy | sed "s/^/  /;s/ *$//"
 		echo "sysctls";    sysctl net.ipv4.tcp_keepalive_time net.ipv4.ip_local_port_range net.ipv4.conf.eth0.rp_filter | sed "s/^net\./  /;s/\t/ /g"'
@@ -128,9 +130,8 @@ successor() {
 
 report() {
 	printf '\n%-68s %s\n' "web on node-a, before" "web-again on node-b, now"
-	pr --merge --omit-header --join-lines --sep-string=$'\x1f' "$FOLDER/before" "$FOLDER/after" |
+	paste -d $'\x1f' "$FOLDER/before" "$FOLDER/after" |
 		awk -F '\x1f' '{
-			gsub(/\t/, " ")
 			printf "%s %-66s %s\n", ($1 == $2 ? " " : "*"), substr($1, 1, 65), $2
 			total++; equal += ($1 == $2)
 		} END { printf "\n%d of %d lines are equal.\n", equal, total }'

@@ -34,6 +34,8 @@ fn golden_images_are_read() {
             let class = section.rsplit('/').next().unwrap();
             let class = state::class(class).unwrap_or_else(|| panic!("{name}: class of {section}"));
             let objects = state::objects(class, raw).unwrap();
+            let links = state::Names::of(&image.snapshot.sections["links"]);
+            assert_eq!(state::check_section(class, raw, &links), [], "{name}: {section}");
             let counted = image.manifest.counts.get(section).copied().unwrap_or_default();
             assert_eq!(objects.len() as u64, counted, "{name}: {section} is understood");
         }

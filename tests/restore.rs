@@ -290,13 +290,14 @@ fn ends(node: &Ns) -> Vec<String> {
 #[test]
 fn a_failing_restore_leaves_the_namespace_as_it_was() {
     let source = rich("fail");
-    // A gateway that is on no link: the kernel refuses the route, after all else was done.
+    // A preferred source that is no address of the pod: the kernel refuses the route, after all else
+    // was done.
     let mut image = captured(&source);
-    let (gateway, elsewhere) = ([0xfd, 0x05, 0, 0, 0, 0], [0xfd, 0x99, 0, 0, 0, 0]);
     let mut routes = image.snapshot.sections["routes"].to_vec();
-    let route = routes.windows(4).position(|bytes| bytes == [0xfd, 0x20, 0, 0]).unwrap();
-    let at = routes[route..].windows(6).position(|bytes| bytes == gateway).unwrap() + route;
-    routes[at..at + 6].copy_from_slice(&elsewhere);
+    let route = routes.windows(4).position(|bytes| bytes == [10, 23, 0, 0]).unwrap();
+    let source_of = [8, 0, 7, 0, 10, 5, 0, 3];
+    let at = routes[route..].windows(8).position(|bytes| bytes == source_of).unwrap() + route;
+    routes[at + 6] = 9;
     image.snapshot.sections.insert("routes".to_owned(), routes.into());
     for target in [Pair::bare("fail-bare"), prepared("fail-cni", 2), prepared("fail-mend", 7)] {
         let before = (told(&target.pod), ends(&target.node));
@@ -343,5 +344,86 @@ fn verify_names_what_was_changed() {
         assert!(found.iter().any(|line| line.contains(said)), "{command}: {found:#?}");
         // A restore mends it in place.
         restored(&source, &image);
+    }
+}
+
+/// The agent may be killed at any moment: whatever it had done, the next restore ends with the same.
+#[test]
+fn a_restore_that_was_killed_is_finished_by_the_next() {
+    let source = rich("kill");
+    let image = captured(&source);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), image.to_bytes().unwrap()).unwrap();
+    let mut killed = 0;
+    for delay in [5, 10, 15, 20, 30, 40, 60, 80] {
+        let target = prepared("kill-to", 2);
+        let (image_path, netns) =
+            (file.path().to_str().unwrap(), target.pod.path().to_str().unwrap());
+        let restore = [env!("CARGO_BIN_EXE_netckpt"), "restore", image_path, "--netns", netns];
+        // Straight into the namespace: what is killed is the restore, not `ip netns exec`.
+        let node = target.node.path().to_str().unwrap().to_owned();
+        let mut child = std::process::Command::new("nsenter")
+            .arg(format!("--net={node}"))
+            .args(restore)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+        restored(&target, &image);
+        assert_told_same(&source.pod, &target.pod);
+    }
+    assert!(killed > 0, "every restore was done before it could be killed");
+}
+
+/// An image that tells nothing of the host (`capture --no-host`) gets an outer end of its own.
+#[test]
+fn without_host_links_the_outer_end_gets_a_name() {
+    let source = rich("nohost");
+    let mut image = captured(&source);
+    image.snapshot.sections.remove("host/links");
+    let target = Pair::bare("nohost-to");
+    restored(&target, &image);
+    let Value::Array(links) = target.node.json(&["ip", "-j", "link", "show", "type", "veth"])
+    else {
+        panic!("no list")
+    };
+    assert_eq!((links.len(), &links[0]["operstate"]), (1, &Value::from("UP")));
+    // And without a host namespace nothing can be made.
+    let bare = Ns::new("nohost-bare");
+    let outcome = restore::restore(&bare.open(), None, &image, &Options::default());
+    assert_eq!(outcome.unwrap_err().reason(), "NoHostNamespace");
+}
+
+/// On the host that still has the source, its names are taken.
+#[test]
+fn a_copy_beside_its_source_gets_another_outer_name() {
+    let source = rich("copy");
+    let image = captured(&source);
+    let copy = Ns::new("copy-to");
+    restore::restore(&copy.open(), Some(&source.node.open()), &image, &Options::default())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let Value::Array(links) = source.node.json(&["ip", "-j", "link", "show", "type", "veth"])
+    else {
+        panic!("no list")
+    };
+    assert_eq!(links.len(), 2);
+}
+
+/// The kernel looks at a gateway only when a route is made; the way to it may go away later.
+#[test]
+fn a_route_whose_gateway_went_away_comes_back() {
+    let source = rich("stranded");
+    source.pod.sh("ip route add 10.40.0.0/16 via 169.254.1.1 dev eth0
+         ip route add 10.41.0.0/16 via 169.254.1.1 dev eth0 table 500
+         ip route del 169.254.1.1
+         ip -6 addr add fd40::1/64 dev eth0 nodad
+         ip -6 route add fd41::/64 via fd40::9
+         ip -6 addr del fd40::1/64 dev eth0");
+    let image = captured(&source);
+    for target in [Pair::bare("stranded-bare"), prepared("stranded-cni", 2)] {
+        restored(&target, &image);
+        assert_told_same(&source.pod, &target.pod);
     }
 }

@@ -100,16 +100,44 @@ fn strip(item: &mut Value) {
     }
 }
 
+/// A pod as CNI leaves it, without the wait for duplicate addresses.
+fn wired(label: &str) -> Pair {
+    let pair = Pair::bare(label);
+    let pod = pair.pod.name();
+    pair.pod.sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
+    pair.node.ip(&format!(
+        "link add veth0 type veth peer name eth0 netns {pod}
+         link set lo up
+         addr add 10.61.0.1/24 dev veth0
+         addr add fd61::1/64 dev veth0 nodad
+         link set veth0 up"
+    ));
+    pair.pod.ip("link set lo up
+         link set eth0 up
+         addr add 10.61.0.2/24 dev eth0
+         addr add fd61::2/64 dev eth0 nodad
+         route add default via 10.61.0.1
+         route add default via fd61::1");
+    pair
+}
+
 /// `Ok(false)` where the kernel has no means for the case.
 fn case(class: &str, lines: &str, questions: &[&[&str]]) -> Result<bool, String> {
-    let source = Pair::wired(class);
+    let source = wired(class);
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let command = match line.strip_prefix('!') {
             Some(shell) => shell.to_owned(),
             None => format!("ip {line}"),
         };
         if let Err(error) = source.pod.try_run(&["sh", "-euc", &command]) {
-            let lacking = ["not supported", "Unknown device type", "not permitted", "stat "];
+            let lacking = [
+                "not supported",
+                "Unknown device type",
+                "not permitted",
+                "stat ",
+                "is a garbage",
+                "is duplicate",
+            ];
             if lacking.iter().any(|words| error.contains(words)) {
                 return Ok(false);
             }
@@ -195,7 +223,7 @@ fn links() {
             ("hardware address", "link set eth0 address 02:aa:bb:cc:dd:ee"),
             ("broadcast address", "link set eth0 broadcast ff:ff:ff:ff:ff:fe"),
             ("down", "link set eth0 down"),
-            ("renamed", "link set eth0 down\nlink set eth0 name net7\nlink set net7 up"),
+            ("renamed", "link set eth0 down\nlink set eth0 name net7\nlink set net7 up\n!sleep 2"),
             ("GSO limits", "link set eth0 gso_max_size 20000 gso_max_segs 11"),
             ("GRO limit", "link set eth0 gro_max_size 20000"),
             ("IPv4 GSO and GRO", "link set eth0 gso_ipv4_max_size 20000 gro_ipv4_max_size 20001"),
@@ -210,7 +238,10 @@ fn links() {
                 "!sysctl -qw net.ipv6.conf.eth0.accept_ra=1 net.ipv6.conf.eth0.forwarding=0
                  token set ::17 dev eth0",
             ),
-            ("dormant mode", "link set eth0 mode dormant"),
+            (
+                "dormant mode",
+                "link set eth0 down\nlink set eth0 mode dormant\nlink set eth0 up\n!sleep 2",
+            ),
             ("lo down", "link set lo down"),
             ("lo with another mtu", "link set lo mtu 1500"),
             ("lo with an alias and a group", "link set lo alias self group 3"),
@@ -280,7 +311,7 @@ fn addresses() {
                 "of a link that is down",
                 "link add a0 type veth peer name b0\naddr add 10.7.0.1/24 dev a0",
             ),
-            ("none of IPv4", "addr flush dev eth0 scope global"),
+            ("none of IPv4", "-4 addr flush dev eth0 scope global"),
             ("IPv6", "addr add 2001:db8:1::1/64 dev eth0 nodad"),
             (
                 "IPv6 in order",
@@ -347,7 +378,10 @@ fn routes() {
                 "path metrics",
                 "route add 10.7.0.0/16 via 10.61.0.9 mtu 1300 advmss 1200 rtt 100 rttvar 50 window 1000 cwnd 10 initcwnd 20 initrwnd 30 ssthresh 40 reordering 5 hoplimit 33 quickack 1 rto_min 20 features ecn",
             ),
-            ("locked metrics", "route add 10.7.0.0/16 via 10.61.0.9 mtu lock 1300 rto_min lock 20"),
+            (
+                "locked metrics",
+                "route add 10.7.0.0/16 via 10.61.0.9 mtu lock 1300 advmss lock 1200",
+            ),
             ("congestion control", "route add 10.7.0.0/16 via 10.61.0.9 congctl reno"),
             (
                 "fast open without cookie",
@@ -646,5 +680,21 @@ fn neighbour_tables() {
             ),
         ],
         &[&["ip", "-j", "ntable"]],
+    );
+}
+
+/// The kernel wants a way to a gateway at the moment a route is made, not later: such a route needs a
+/// way that is there for that moment only.
+#[test]
+#[ignore = "the plan has no means yet for a route whose gateway nothing leads to any more"]
+fn routes_that_lead_nowhere() {
+    all(
+        "dangling",
+        &[
+            ("IPv6", "-6 addr del fd61::2/64 dev eth0"),
+            ("IPv6 by route", "-6 route del fd61::/64 dev eth0"),
+            ("IPv4 by route", "route del 10.61.0.0/24"),
+        ],
+        QUESTIONS,
     );
 }

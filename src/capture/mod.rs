@@ -8,6 +8,7 @@
 mod detect;
 mod directory;
 mod image;
+mod initial;
 mod passes;
 mod sift;
 mod sysctls;

@@ -214,6 +214,6 @@ fn sysctls_unreadable(source: std::io::Error) -> ReadError {
     ReadError::File { path: super::sysctls::ROOT.to_owned(), source }
 }
 
-fn sysctls_failed(source: std::io::Error) -> Error {
+pub(super) fn sysctls_failed(source: std::io::Error) -> Error {
     Error::Read { class: "sysctls", source: sysctls_unreadable(source) }
 }

@@ -35,7 +35,10 @@ pub(super) fn sift(
     }
     for (class, mut section) in all.iter().zip(reading.sections) {
         let count = match class.source {
-            Source::Sysctl => keep_what_is_carried(&mut section),
+            Source::Sysctl => {
+                super::initial::keep_its_own(&mut section)?;
+                keep_what_is_carried(&mut section)
+            }
             Source::Netlink { .. } | Source::Read(_) | Source::Watched { .. } => {
                 let count = keep_what_belongs(class, &mut section)?;
                 not_carried.extend(unknown(class, &section, &names));

@@ -41,11 +41,11 @@ impl Watch {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
                     let socket = match Socket::open(protocol) {
-                    Ok(socket) => socket,
-                    // Then there is nothing of the class either.
-                    Err(error) if is_absent(protocol, &error) => continue,
-                    Err(error) => return Err(failed(error)),
-                };
+                        Ok(socket) => socket,
+                        // Then there is nothing of the class either.
+                        Err(error) if is_absent(protocol, &error) => continue,
+                        Err(error) => return Err(failed(error)),
+                    };
                     entry.insert(Watched { socket, notices: BTreeMap::new(), all: Vec::new() })
                 }
             };

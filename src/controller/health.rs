@@ -58,20 +58,20 @@ pub async fn run(agent: SharedAgent) {
     loop {
         let all = agent.storages.all();
         tried.retain(|uid, _| all.iter().any(|object| object.uid().as_ref() == Some(uid)));
-        let due: Vec<_> = all.into_iter().filter(|object| is_due(object, &tried)).collect();
+        ready_if_default_is(&agent, &tried, &mut not_yet);
+        let mut due: Vec<_> = all.into_iter().filter(|object| is_due(object, &tried)).collect();
+        // The agent's readiness waits for the default one, and not for others that don't answer.
+        due.sort_by_key(|object| !object.spec.is_default);
         let round = futures::stream::iter(due)
             .map(|object| look(&agent, object))
             .buffer_unordered(AT_ONCE)
-            .collect::<Vec<_>>();
-        let round = tokio::select! {
-            round = round => round,
-            () = &mut ending => return,
-        };
-        for (object, good) in round {
+            .take_until(agent.ending.begun());
+        tokio::pin!(round);
+        while let Some((object, good)) = round.next().await {
             let generation = object.metadata.generation.unwrap_or_default();
             tried.insert(object.uid().unwrap_or_default(), (generation, Instant::now(), good));
+            ready_if_default_is(&agent, &tried, &mut not_yet);
         }
-        ready_if_default_is(&agent, &tried, &mut not_yet);
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
             () = &mut ending => return,

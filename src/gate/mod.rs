@@ -21,11 +21,9 @@ pub mod protocol;
 mod result;
 pub mod server;
 
-/// Where the agent listens, on the host.
-pub const SOCKET: &str = "/run/netckpt/agent.sock";
+pub use crate::api::{AGENT_SOCKET as SOCKET, RESTORE_FROM};
+
 /// Name of the plugin: its file in the CNI folder and its `type` in a conflist.
 pub const PLUGIN: &str = "netckpt-cni";
-/// The annotation of a pod that gets the network of the NetCheckpoint named by its value.
-pub const RESTORE_FROM: &str = "netckpt.io/restore-from";
 /// The capability through which a runtime hands all annotations of a pod to a plugin.
 pub const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";

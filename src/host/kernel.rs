@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
@@ -153,8 +153,12 @@ impl Kernel {
         gone(asked(what, self.0.route().del(route.message.clone()).execute()).await)
     }
 
-    /// Gives a device a single address; that it has it is no error. An IPv6 one is usable at once
-    /// (`IFA_F_NODAD`): whoever had it before is not on this link.
+    /// Gives a device a single address; that it has it is no error.
+    ///
+    /// An IPv4 one has the scope of the others, which puts it behind them: the CNI plugin `bridge`
+    /// takes the first address of its bridge for the one that it made, and refuses any other. An IPv6
+    /// one is usable at once (`IFA_F_NODAD`), as whoever had it before is not on this link, and
+    /// deprecated, so that the node never sends from it by itself.
     ///
     /// # Errors
     /// [`Error`].
@@ -167,9 +171,9 @@ impl Kernel {
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(ROUTE_PROTOCOL)));
         if address.is_ipv6() {
             message.header.flags |= AddressHeaderFlags::Nodad;
-        } else {
-            // Not a source address for what the node sends elsewhere.
-            message.header.scope = AddressScope::Link;
+            let mut lifetimes = CacheInfo::default();
+            (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, u32::MAX);
+            message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
         }
         match asked(what, request.execute()).await {
             Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),

@@ -3,12 +3,17 @@
 //!
 //! Sources: `linux/netlink.h`, `Documentation/userspace-api/netlink/intro.rst`.
 
+mod answer;
+mod error;
 mod generic;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod wire;
 
+pub use error::{Error, Refusal};
 pub use generic::Family;
-pub use socket::{Dump, Error, Events, Refusal, Socket};
+pub use socket::{Dump, Events, Socket};
 pub use wire::{
     Attribute, Attributes, Builder, Malformed, Message, Messages, align, attributes, messages,
 };

@@ -7,71 +7,21 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::{
-    Attribute, Attributes, Builder, Malformed, Message, Protocol, align, attributes, messages,
-};
+use super::answer::{Sifted, refusal, sift};
+use super::{Builder, Error, Protocol, Refusal, align, messages};
 
 /// Longest silence of the kernel that is waited for.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 /// Receive buffer asked for: a burst of events or acknowledgements must not overflow it.
 const RECEIVE_BUFFER: libc::c_int = 8 << 20;
 const SEND_BUFFER: libc::c_int = 4 << 20;
-/// Spare room before each receive. The kernel fills dumps up to 32 KiB a time, and single messages
-/// (a set with many elements, a device with many VFs) may be larger.
-const SPARE: usize = 128 << 10;
+/// Room for one receive. The kernel fills dumps up to 32 KiB a time, and single messages (a set with
+/// many elements, a device with many VFs) may be larger.
+const ROOM: usize = 128 << 10;
 /// Messages sent at once by [`Socket::batch`].
 const CHUNK: usize = 512;
 /// Bytes sent at once by [`Socket::batch`].
 const CHUNK_BYTES: usize = 256 << 10;
-
-/// The kernel said no to a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Positive errno.
-    pub errno: i32,
-    /// `NLMSGERR_ATTR_MSG`: the kernel's own words.
-    pub message: Option<String>,
-    /// `NLMSGERR_ATTR_OFFS`: where in the message the offending attribute starts.
-    pub offset: Option<u32>,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let errno = nix::errno::Errno::from_raw(self.errno);
-        write!(f, "{} ({errno:?})", errno.desc())?;
-        self.message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-/// What can go wrong between this program and the kernel.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("netlink socket ({step}): {source}")]
-    System { step: &'static str, source: io::Error },
-    #[error("the kernel did not answer a netlink request within {} s", DEADLINE.as_secs())]
-    Silent,
-    /// Messages were lost because the receive buffer was full (`ENOBUFS`).
-    #[error("netlink answers overran the receive buffer")]
-    Overrun,
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("the kernel refused: {0}")]
-    Refused(#[from] Refusal),
-}
-
-impl Error {
-    /// The kernel's errno, where it said one.
-    #[must_use]
-    pub fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Refused(refusal) => Some(refusal.errno),
-            Self::System { source, .. } => source.raw_os_error(),
-            _ => None,
-        }
-    }
-}
 
 /// What a dump gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,6 +45,8 @@ pub struct Events {
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
+    /// What was received last; its room is used again and again.
+    received: Vec<u8>,
 }
 
 impl Socket {
@@ -135,7 +87,7 @@ impl Socket {
         let wait = libc::timeval { tv_sec: DEADLINE.as_secs() as libc::time_t, tv_usec: 0 };
         set(raw, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &wait).map_err(|_| system("deadline"))?;
         set(raw, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &wait).map_err(|_| system("deadline"))?;
-        Ok(Self { fd, sequence: 0 })
+        Ok(Self { fd, sequence: 0, received: Vec::new() })
     }
 
     /// Joins multicast groups, by number (`RTNLGRP_*`, `NFNLGRP_*`).
@@ -270,8 +222,11 @@ impl Socket {
     pub fn events(&mut self) -> Result<Events, Error> {
         let mut events = Events::default();
         loop {
-            match self.receive(&mut events.bytes, libc::MSG_DONTWAIT) {
-                Ok(()) => {}
+            match self.receive(libc::MSG_DONTWAIT) {
+                Ok(()) => {
+                    events.bytes.extend_from_slice(&self.received);
+                    events.bytes.resize(align(events.bytes.len()), 0);
+                }
                 Err(Error::Overrun) => events.lost = true,
                 Err(Error::Silent) => return Ok(events),
                 Err(error) => return Err(error),
@@ -304,28 +259,28 @@ impl Socket {
         if sent < 0 { Err(system("send")) } else { Ok(()) }
     }
 
-    /// One `recv`, appended to `into`. [`Error::Silent`] when nothing comes.
-    fn receive(&self, into: &mut Vec<u8>, flags: libc::c_int) -> Result<(), Error> {
+    /// One `recv` into [`Self::received`]. [`Error::Silent`] when nothing comes.
+    fn receive(&mut self, flags: libc::c_int) -> Result<(), Error> {
+        self.received.clear();
+        self.received.reserve(ROOM);
+        let room = self.received.spare_capacity_mut();
         loop {
-            into.reserve(SPARE);
-            let spare = into.spare_capacity_mut();
-            // SAFETY: the kernel writes at most `spare.len()` bytes and says how many it had;
+            // SAFETY: the kernel writes at most `room.len()` bytes and says how many it had;
             // MSG_TRUNC makes a message that did not fit visible.
             let got = unsafe {
                 libc::recv(
                     self.fd.as_raw_fd(),
-                    spare.as_mut_ptr().cast(),
-                    spare.len(),
+                    room.as_mut_ptr().cast(),
+                    room.len(),
                     flags | libc::MSG_TRUNC,
                 )
             };
-            if got >= 0 {
-                let got = got as usize;
-                if got > spare.len() {
+            if let Ok(got) = usize::try_from(got) {
+                if got > room.len() {
                     return Err(Error::Overrun);
                 }
-                // SAFETY: the kernel initialised `got` bytes of the spare room.
-                unsafe { into.set_len(into.len() + got) };
+                // SAFETY: the kernel initialised `got` bytes of the room.
+                unsafe { self.received.set_len(got) };
                 return Ok(());
             }
             let error = io::Error::last_os_error();
@@ -339,12 +294,11 @@ impl Socket {
     }
 
     /// Receives until the answer to `sequence` is complete; what is not part of it is dropped.
-    fn collect(&self, sequence: u32, into: &mut Vec<u8>, dump: bool) -> Result<bool, Error> {
+    fn collect(&mut self, sequence: u32, into: &mut Vec<u8>, dump: bool) -> Result<bool, Error> {
         let mut interrupted = false;
         loop {
-            let start = into.len();
-            self.receive(into, 0)?;
-            match sift(into, start, sequence, &mut interrupted)? {
+            self.receive(0)?;
+            match sift(&self.received, sequence, &mut interrupted, into)? {
                 Sifted::More => {}
                 Sifted::Done => return Ok(interrupted),
                 Sifted::Acked if !dump => return Ok(interrupted),
@@ -379,17 +333,15 @@ impl Socket {
     /// Reads the verdicts on `count` messages, of which `first` is the first sequence number, up to
     /// that on one of `ends`.
     fn verdicts(
-        &self,
+        &mut self,
         first: u32,
         count: usize,
         ends: &[usize],
         refused: &mut Vec<(usize, Refusal)>,
     ) -> Result<(), Error> {
-        let mut answer = Vec::new();
         loop {
-            answer.clear();
-            self.receive(&mut answer, 0)?;
-            for message in messages(&answer) {
+            self.receive(0)?;
+            for message in messages(&self.received) {
                 let message = message?;
                 let place = message.sequence.wrapping_sub(first) as usize;
                 if message.kind != libc::NLMSG_ERROR as u16 || place >= count {
@@ -422,100 +374,6 @@ impl Chunk {
         self.bytes[at + 6] |= libc::NLM_F_REQUEST as u8;
         self.bytes[at + 8..at + 12].copy_from_slice(&sequence.to_ne_bytes());
     }
-}
-
-enum Sifted {
-    More,
-    Acked,
-    Done,
-}
-
-/// Keeps the object messages of what was received from `start` on, in place, and judges the rest.
-fn sift(
-    into: &mut Vec<u8>,
-    start: usize,
-    sequence: u32,
-    interrupted: &mut bool,
-) -> Result<Sifted, Error> {
-    let mut kept = start;
-    let mut at = start;
-    let mut outcome = Sifted::More;
-    while at < into.len() {
-        let Some(message) = messages(&into[at..]).next().transpose()? else { break };
-        let length = align(message.bytes.len()).min(into.len() - at);
-        let ours = message.sequence == sequence;
-        *interrupted |= ours && i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;
-        match i32::from(message.kind) {
-            _ if !ours => {}
-            libc::NLMSG_NOOP => {}
-            libc::NLMSG_ERROR => {
-                if let Some(refusal) = refusal(&message)? {
-                    return Err(refusal.into());
-                }
-                outcome = Sifted::Acked;
-            }
-            libc::NLMSG_DONE => {
-                if let Some(refusal) = refusal(&message)? {
-                    return Err(refusal.into());
-                }
-                outcome = Sifted::Done;
-            }
-            libc::NLMSG_OVERRUN => return Err(Error::Overrun),
-            _ => {
-                // What stays must not tell one run from another.
-                into.copy_within(at..at + length, kept);
-                into[kept + 8..kept + 16].fill(0);
-                kept += length;
-            }
-        }
-        at += length;
-    }
-    into.truncate(kept);
-    Ok(outcome)
-}
-
-/// Reads `struct nlmsgerr` and the extended acknowledgement; `None` for a plain acknowledgement.
-fn refusal(message: &Message<'_>) -> Result<Option<Refusal>, Malformed> {
-    let code = message.body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-    if code >= 0 {
-        return Ok(None);
-    }
-    let mut refusal = Refusal { errno: code.wrapping_neg(), message: None, offset: None };
-    if i32::from(message.flags) & NLM_F_ACK_TLVS == 0 {
-        return Ok(Some(refusal));
-    }
-    for attribute in extended(message) {
-        let Attribute { id, payload, .. } = attribute?;
-        match id {
-            NLMSGERR_ATTR_MSG => {
-                let text = String::from_utf8_lossy(payload);
-                refusal.message = Some(text.trim_end_matches('\0').to_owned());
-            }
-            NLMSGERR_ATTR_OFFS => {
-                refusal.offset = payload.first_chunk().map(|offset| u32::from_ne_bytes(*offset));
-            }
-            _ => {}
-        }
-    }
-    Ok(Some(refusal))
-}
-
-/// `NLM_F_ACK_TLVS` and the attributes it announces (`linux/netlink.h`).
-const NLM_F_ACK_TLVS: i32 = 0x200;
-const NLMSGERR_ATTR_MSG: u16 = 1;
-const NLMSGERR_ATTR_OFFS: u16 = 2;
-
-/// Attributes behind `nlmsgerr`: after the code alone in `NLMSG_DONE`, else after the code and the
-/// request's header, with its body where the kernel did not cap it (`NLM_F_CAPPED`).
-fn extended<'a>(message: &Message<'a>) -> Attributes<'a> {
-    const NLM_F_CAPPED: u16 = 0x100;
-    if i32::from(message.kind) == libc::NLMSG_DONE {
-        return attributes(message.body.get(4..).unwrap_or_default());
-    }
-    let request = message.body.get(4..8).and_then(|length| length.first_chunk());
-    let whole = request.map_or(16, |length| u32::from_ne_bytes(*length) as usize);
-    let skip = if message.flags & NLM_F_CAPPED != 0 { 16 } else { align(whole) };
-    attributes(message.body.get(4 + skip..).unwrap_or_default())
 }
 
 fn system(step: &'static str) -> Error {

@@ -97,7 +97,7 @@ fn one_list(old: &[&Object], new: &[&Object], sides: &Sides<'_>, draft: &mut Dra
         draft.send(Stage::RemoveAddresses, &ADDRESSES, label, message, tolerated);
     }
     for (old, new) in staying.iter().zip(kept) {
-        if !state::compare(old, new).is_empty() {
+        if !state::compare(old, new).is_empty() && !only_history(old, new) {
             let label = format!("change {}", new.label(&sides.to.names));
             let message = replay(&ADDRESSES, &new.bytes, REPLACE);
             draft.send(Stage::Addresses, &ADDRESSES, label, message, &[]);
@@ -110,11 +110,20 @@ fn one_list(old: &[&Object], new: &[&Object], sides: &Sides<'_>, draft: &mut Dra
 
 fn can_stay(old: &Object, new: &Object) -> bool {
     if is_ipv6(old) {
-        return (flags(old) ^ flags(new)) & STICKY == 0;
+        // What an address shall have of these can't be given to it in any way.
+        return flags(old) & !flags(new) & STICKY == 0;
     }
     let replaceable =
         |path: &str| REPLACEABLE_IPV4.iter().any(|name| path.split('.').next() == Some(name));
     state::compare(old, new).iter().all(|difference| replaceable(&difference.path))
+}
+
+/// Whether two addresses of IPv6 differ only in what the kernel made of them: nobody can make an
+/// address temporary, or failed.
+pub fn only_history(old: &Object, new: &Object) -> bool {
+    is_ipv6(old)
+        && (flags(old) ^ flags(new)) & !STICKY == 0
+        && state::compare(old, new).iter().all(|difference| difference.path == "flags")
 }
 
 fn add(object: &Object, sides: &Sides<'_>, draft: &mut Draft) {

@@ -17,9 +17,10 @@ pub struct Delta<'a> {
     pub added: Vec<&'a Object>,
 }
 
-/// One key, other contents: how it shall be, and in what it is not.
+/// One key, two contents.
 #[derive(Debug)]
 pub struct Changed<'a> {
+    pub from: &'a Object,
     pub to: &'a Object,
     pub differences: Vec<Difference>,
 }
@@ -40,7 +41,7 @@ pub fn delta<'a>(
         };
         let differences = state::compare(from, to);
         if !differences.is_empty() {
-            delta.changed.push(Changed { to, differences });
+            delta.changed.push(Changed { from, to, differences });
         }
     }
     let left = |object: &&Object| old.contains_key(object.key.as_str());
@@ -168,7 +169,12 @@ pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     found
 }
 
-pub(super) fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec<Finding>) {
+pub(super) fn of_class(
+    class: &'static Class,
+    from: &Objects,
+    to: &Objects,
+    found: &mut Vec<Finding>,
+) {
     let delta = delta(from.of(class), to.of(class), |_| true);
     let mut add = |object: &Object, names: &Names, kind, weight| {
         let fleeting = (class.fleeting)(&object.value());
@@ -185,7 +191,10 @@ pub(super) fn of_class(class: &'static Class, from: &Objects, to: &Objects, foun
         add(object, &to.names, Kind::Missing, weight);
     }
     for changed in delta.changed {
-        add(changed.to, &to.names, Kind::Differs(changed.differences), Weight::Matters);
+        let told =
+            class.name == "addresses" && super::addresses::only_history(changed.from, changed.to);
+        let weight = if told { Weight::Informs } else { Weight::Matters };
+        add(changed.to, &to.names, Kind::Differs(changed.differences), weight);
     }
     let tentative: Vec<_> =
         to.of(&ADDRESSES).iter().filter_map(super::addresses::tentative).collect();

@@ -6,15 +6,12 @@
 use std::collections::BTreeMap;
 
 use super::draft::{CREATE, Draft, PLAIN, Sides};
-use super::raw::{Raw, find, text};
-use super::{Error, Stage, Terms, veth};
-use crate::netlink::{Builder, attributes};
+use super::link::{HEADER, Link, Parent, UP};
+use super::{Error, Stage, Terms, routes, veth};
+use crate::netlink::Builder;
 use crate::state::classes::LINKS;
 use crate::state::table::Attr;
-use crate::state::{self, Object, replay_where};
-
-/// Bytes of `struct ifinfomsg`.
-pub const HEADER: usize = 16;
+use crate::state::{self, replay_where};
 
 const IFLA_MTU: u16 = 4;
 const IFLA_ADDRESS: u16 = 1;
@@ -30,7 +27,6 @@ const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
-const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_PROTO_DOWN: u16 = 39;
 const IFLA_GSO_MAX_SEGS: u16 = 40;
 const IFLA_GSO_MAX_SIZE: u16 = 41;
@@ -39,13 +35,14 @@ const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_GRO_MAX_SIZE: u16 = 58;
 const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
 const IFLA_GRO_IPV4_MAX_SIZE: u16 = 64;
-const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INET6_TOKEN: u16 = 7;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 /// `IN6_ADDR_GEN_MODE_EUI64`, the kernel's default, and `IN6_ADDR_GEN_MODE_NONE`.
 const EUI64: u8 = 0;
 const NO_ADDRESS: u8 = 1;
 
+/// Bytes of `struct nlmsghdr`.
+pub const NLMSGHDR: usize = 16;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
@@ -81,97 +78,6 @@ const SETTABLE: u32 = (libc::IFF_DEBUG
     | libc::IFF_PORTSEL
     | libc::IFF_AUTOMEDIA
     | libc::IFF_DYNAMIC) as u32;
-const UP: u32 = libc::IFF_UP as u32;
-
-/// Where the link is that another stands on (for veth: its other end).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parent {
-    None,
-    Inside(u32),
-    Outside(u32),
-}
-
-/// A link, as far as decisions need it.
-#[derive(Debug, Clone, Copy)]
-pub struct Link<'a> {
-    pub object: &'a Object,
-    pub raw: Raw<'a>,
-    pub index: u32,
-    pub flags: u32,
-    pub name: &'a str,
-    /// Empty for links that no one makes (lo, hardware).
-    pub kind: &'a str,
-    pub parent: Parent,
-    /// 0 for none.
-    pub master: u32,
-}
-
-impl<'a> Link<'a> {
-    pub fn new(object: &'a Object) -> Self {
-        let raw = Raw::new(&object.bytes, HEADER);
-        let index = raw.header_u32(4);
-        let parent = match raw.number(IFLA_LINK) {
-            Some(0) | None => Parent::None,
-            Some(other) if raw.has(IFLA_LINK_NETNSID) => Parent::Outside(other),
-            // Some kinds name themselves.
-            Some(other) if other == index => Parent::None,
-            Some(other) => Parent::Inside(other),
-        };
-        Self {
-            object,
-            raw,
-            index,
-            flags: raw.header_u32(8),
-            name: raw.text(IFLA_IFNAME).unwrap_or_default(),
-            kind: raw.within(IFLA_LINKINFO, IFLA_INFO_KIND).and_then(text).unwrap_or_default(),
-            parent,
-            master: raw.number(IFLA_MASTER).unwrap_or_default(),
-        }
-    }
-
-    pub fn all(objects: &'a [Object]) -> Vec<Self> {
-        objects.iter().map(Self::new).collect()
-    }
-
-    pub fn is_up(&self) -> bool {
-        self.flags & UP != 0
-    }
-
-    pub fn is_veth(&self) -> bool {
-        self.kind == "veth"
-    }
-
-    pub fn queues(&self) -> (u32, u32) {
-        let of = |id| self.raw.number(id).unwrap_or(1);
-        (of(IFLA_NUM_TX_QUEUES), of(IFLA_NUM_RX_QUEUES))
-    }
-
-    pub fn is_loopback(&self) -> bool {
-        self.flags & libc::IFF_LOOPBACK as u32 != 0
-    }
-
-    /// Whether the kernel makes it with the namespace, so that it can neither be made nor removed.
-    fn is_given(&self) -> bool {
-        self.is_loopback() || self.kind.is_empty()
-    }
-
-    fn address_mode(&self) -> Option<u8> {
-        self.ipv6(IFLA_INET6_ADDR_GEN_MODE)?.first().copied()
-    }
-
-    fn ipv6(&self, id: u16) -> Option<&'a [u8]> {
-        let families = attributes(self.raw.attribute(IFLA_AF_SPEC)?);
-        find(attributes(find(families, libc::AF_INET6 as u16)?), id)
-    }
-
-    fn other_names(&self) -> Vec<&'a str> {
-        let list = self.raw.attribute(IFLA_PROP_LIST).unwrap_or_default();
-        let all = attributes(list).map_while(Result::ok);
-        all.filter(|name| name.id == IFLA_ALT_IFNAME)
-            .filter_map(|name| text(name.payload))
-            .collect()
-    }
-}
 
 /// Plans all that concerns links.
 pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) -> Result<(), Error> {
@@ -179,12 +85,17 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) -> Result<(), E
     let to = Link::all(sides.to.of(&LINKS));
     let kept = kept(&from, &to);
     remove(&from, &kept, draft);
-    for link in order(&to)? {
+    let mut links = order(&to)?;
+    for link in &links {
         match kept.get(&link.index) {
             Some(old) => change(old, link, draft),
             None => make(link, &to, sides, terms, draft)?,
         }
         join(kept.get(&link.index).copied(), link, draft);
+    }
+    let order = routes::order_of_links(sides.to);
+    links.sort_by_key(|link| order.iter().position(|index| *index == link.index));
+    for link in links {
         raise(kept.get(&link.index).copied(), link, draft);
     }
     veth::host(&from, &to, sides, terms, draft)
@@ -325,28 +236,19 @@ fn is_unset(link: &Link<'_>, id: u16) -> bool {
 /// a half-made link, and all that it takes at this moment.
 pub fn creation(link: &Link<'_>, terms: &Terms) -> Vec<u8> {
     let flags = link.flags & SETTABLE;
-    let mut body = header(link.index, flags, SETTABLE).to_vec();
-    body.extend(attributes_of(link, |attr| WHEN_MADE.contains(&attr.id)));
+    let mut body = Builder::new(0, 0, &header(link.index, flags, SETTABLE));
+    body.raw(&attributes_of(link, |attr| WHEN_MADE.contains(&attr.id)));
     let (transmit, receive) = link.queues();
     if (transmit, receive) != (terms.queues, terms.queues) {
-        for (id, count) in [(IFLA_NUM_TX_QUEUES, transmit), (IFLA_NUM_RX_QUEUES, receive)] {
-            append(&mut body, id, &count.to_ne_bytes());
-        }
+        body.put_u32(IFLA_NUM_TX_QUEUES, transmit).put_u32(IFLA_NUM_RX_QUEUES, receive);
     }
-    body
+    body.finish().split_off(NLMSGHDR)
 }
 
 /// Those attributes of a captured link that are wanted, as the table has them sent.
 fn attributes_of(link: &Link<'_>, wanted: impl Fn(&Attr) -> bool) -> Vec<u8> {
     let message = replay_where(&LINKS, &link.object.bytes, RTM_NEWLINK, 0, wanted);
-    message.get(16 + HEADER..).unwrap_or_default().to_vec()
-}
-
-/// Adds an attribute of a multiple of four bytes.
-pub fn append(body: &mut Vec<u8>, id: u16, payload: &[u8]) {
-    body.extend_from_slice(&(4 + payload.len() as u16).to_ne_bytes());
-    body.extend_from_slice(&id.to_ne_bytes());
-    body.extend_from_slice(payload);
+    message.get(NLMSGHDR + HEADER..).unwrap_or_default().to_vec()
 }
 
 /// Sets what of a link that stays is not as it shall be.
@@ -380,19 +282,18 @@ fn set(link: &Link<'_>, wanted: impl Fn(&Attr) -> bool, draft: &mut Draft) {
     draft.send(Stage::SetLinks, &LINKS, format!("set {}", link.name), builder.finish(), &[]);
 }
 
+/// Alternative names are kept in the order in which they were added.
 fn rename_others(old: &[&str], new: &[&str], link: &Link<'_>, draft: &mut Draft) {
-    let only = |these: &[&str], those: &[&str]| -> Vec<String> {
-        these.iter().filter(|name| !those.contains(name)).map(ToString::to_string).collect()
-    };
-    let less = (RTM_DELLINKPROP, "remove names", only(old, new));
-    let more = (RTM_NEWLINKPROP, "add names", only(new, old));
+    let (less, more) = if new.starts_with(old) { (&[][..], &new[old.len()..]) } else { (old, new) };
+    let less = (RTM_DELLINKPROP, "remove names", less);
+    let more = (RTM_NEWLINKPROP, "add names", more);
     for (kind, word, names) in [less, more] {
         if names.is_empty() {
             continue;
         }
         let mut builder = Builder::new(kind, PLAIN, &header(link.index, 0, 0));
         let nest = builder.begin(IFLA_PROP_LIST | Builder::NESTED);
-        for name in &names {
+        for name in names {
             builder.put_text(IFLA_ALT_IFNAME, name);
         }
         builder.end(nest);

@@ -12,6 +12,7 @@
 mod addresses;
 mod difference;
 mod draft;
+mod link;
 mod links;
 mod neighbours;
 mod nexthops;
@@ -46,6 +47,9 @@ pub struct Terms {
     /// Queues that this machine's kernel gives a link by itself (the number of possible CPUs). A veth
     /// that is told its number of queues uses them all, one that is not uses one.
     pub queues: u32,
+    /// Routes get their gateways shown to the kernel for a moment: it checks a gateway only when a
+    /// route is made, and the image may hold one whose way went away later.
+    pub scaffold: bool,
 }
 
 /// The host side, as far as a plan must know it.
@@ -111,7 +115,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     sysctls::plan(&sides, &mut draft);
     addresses::plan(&sides, &mut draft);
     neighbours::tables(&sides, &mut draft);
-    routes::plan(&sides, &mut draft);
+    routes::plan(&sides, terms, &mut draft);
     nexthops::plan(&sides, &mut draft);
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);

@@ -30,45 +30,51 @@ fn is_group(object: &Object) -> bool {
     raw(object).has(NHA_GROUP)
 }
 
+/// Ids of the members of a group; none for a single nexthop.
+fn members(object: &Object) -> impl Iterator<Item = u32> {
+    let group = raw(object).attribute(NHA_GROUP).unwrap_or_default();
+    let ids = group.chunks_exact(MEMBER).filter_map(|member| member.first_chunk());
+    ids.map(|id| u32::from_ne_bytes(*id))
+}
+
 /// Ids of the nexthops that go with the links that are removed: those through such a link, and the
-/// groups that lose a member.
+/// groups that lose every member.
 pub fn lost(objects: &[Object], gone: &BTreeSet<u32>) -> BTreeSet<u32> {
     let through =
         |object: &&Object| raw(object).number(NHA_OIF).is_some_and(|link| gone.contains(&link));
     let mut lost: BTreeSet<u32> = objects.iter().filter(through).map(id).collect();
     for group in objects.iter().filter(|object| is_group(object)) {
-        let members = raw(group).attribute(NHA_GROUP).unwrap_or_default().chunks_exact(MEMBER);
-        let mut ids =
-            members.filter_map(|member| member.first_chunk()).map(|id| u32::from_ne_bytes(*id));
-        if ids.any(|id| lost.contains(&id)) {
+        if members(group).all(|member| lost.contains(&member)) {
             lost.insert(id(group));
         }
     }
     lost
 }
 
-/// Plans the nexthops.
+/// Plans the nexthops. What is not wanted goes last: a group that is emptied by the removal of its
+/// members would be removed with its routes.
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let (from, to) = (sides.from.of(&NEXTHOPS), sides.to.of(&NEXTHOPS));
-    let mut removed = delta(from, to, |_| true).removed;
-    // Groups first: a member that goes changes them.
-    removed.sort_by_key(|object| !is_group(object));
-    for object in removed {
-        let mut builder = Builder::new(NEXTHOPS.remove, PLAIN, &[0; HEADER]);
-        builder.put_u32(NHA_ID, id(object));
-        let label = format!("remove {}", object.label(&sides.from.names));
-        draft.send(Stage::RemoveNexthops, &NEXTHOPS, label, builder.finish(), &[libc::ENOENT]);
-    }
     let lost = lost(from, &draft.gone);
-    let left: Vec<Object> =
-        from.iter().filter(|object| !lost.contains(&id(object))).cloned().collect();
-    let delta = delta(&left, to, |_| true);
-    let changed = delta.changed.iter().map(|changed| changed.to);
-    let mut wanted: Vec<&Object> = delta.added.iter().copied().chain(changed).collect();
+    let whole = |object: &&Object| !members(object).any(|member| lost.contains(&member));
+    let left = from.iter().filter(|object| !lost.contains(&id(object)));
+    let left: Vec<Object> = left.cloned().collect();
+    let unchanged: Vec<Object> = left.iter().filter(whole).cloned().collect();
+    let changes = delta(&unchanged, to, |_| true);
+    let changed = changes.changed.iter().map(|changed| changed.to);
+    let mut wanted: Vec<&Object> = changes.added.iter().copied().chain(changed).collect();
     wanted.sort_by_key(|object| is_group(object));
     for object in wanted {
         let label = format!("set {}", object.label(&sides.to.names));
         let message = replay(&NEXTHOPS, &object.bytes, REPLACE);
         draft.send(Stage::Nexthops, &NEXTHOPS, label, message, &[]);
+    }
+    let mut removed = delta(&left, to, |_| true).removed;
+    removed.sort_by_key(|object| !is_group(object));
+    for object in removed {
+        let mut builder = Builder::new(NEXTHOPS.remove, PLAIN, &[0; HEADER]);
+        builder.put_u32(NHA_ID, id(object));
+        let label = format!("remove {}", object.label(&sides.from.names));
+        draft.send(Stage::Nexthops, &NEXTHOPS, label, builder.finish(), &[libc::ENOENT]);
     }
 }

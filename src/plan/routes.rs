@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 
 use super::difference::{groups, same_start};
-use super::draft::{APPEND, Draft, PLAIN, Sides};
+use super::draft::{APPEND, Draft, Objects, PLAIN, Sides};
 use super::raw::Raw;
-use super::{Stage, nexthops};
+use super::{Stage, Terms, nexthops};
+use crate::netlink::Builder;
 use crate::state::classes::{NEXTHOPS, ROUTES};
 use crate::state::{Object, replay, replay_where};
 
@@ -46,8 +47,18 @@ pub fn group(object: &Object) -> Option<String> {
     ))
 }
 
+/// Indexes of links in the order in which they came up. The kernel gives each a route of multicast,
+/// and keeps those in that order.
+pub fn order_of_links(to: &Objects) -> Vec<u32> {
+    let multicast = |object: &&Object| {
+        let raw = raw(object);
+        raw.header_u8(1) == 8 && raw.attribute(RTA_DST).is_some_and(|to| to.starts_with(&[0xff, 0]))
+    };
+    to.of(&ROUTES).iter().filter(multicast).filter_map(|route| raw(route).number(RTA_OIF)).collect()
+}
+
 /// Plans the routes.
-pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
     let settled = !draft.stirs();
     let counts = |object: &&Object| match maker(object) {
         Made::Never => true,
@@ -70,7 +81,16 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
             let stage = if is_near(object) { Stage::NearRoutes } else { Stage::FarRoutes };
             let label = format!("add {}", object.label(&sides.to.names));
             let message = replay(&ROUTES, &object.bytes, APPEND);
+            let shown = scaffold(object).filter(|_| terms.scaffold);
+            if let Some((make, _)) = &shown {
+                let label = format!("show the gateway of {}", object.label(&sides.to.names));
+                draft.send(stage, &ROUTES, label, make.clone(), &[libc::EEXIST]);
+            }
             draft.send(stage, &ROUTES, label, message, &[libc::EEXIST]);
+            if let Some((_, remove)) = shown {
+                let label = format!("hide the gateway of {}", object.label(&sides.to.names));
+                draft.send(stage, &ROUTES, label, remove, &[libc::ESRCH]);
+            }
         }
     }
 }
@@ -89,6 +109,29 @@ pub fn is_of_address(object: &Object, tentative: &[(u32, Vec<u8>)]) -> bool {
         && tentative.iter().any(|(link, address)| {
             raw.number(RTA_OIF) == Some(*link) && raw.attribute(RTA_DST) == Some(&address[..])
         })
+}
+
+/// A route to a route's gateway, in the same table and behind every other, and its removal.
+fn scaffold(object: &Object) -> Option<(Vec<u8>, Vec<u8>)> {
+    const LAST: u32 = u32::MAX - 1;
+    const RTPROT_BOOT: u8 = 3;
+    const RTN_UNICAST: u8 = 1;
+    let raw = raw(object);
+    let (gateway, link) = (raw.attribute(RTA_GATEWAY)?, raw.attribute(RTA_OIF)?);
+    let table = raw.number(RTA_TABLE).unwrap_or_else(|| u32::from(raw.header_u8(4)));
+    let mut header = [0; HEADER];
+    header[0] = raw.header_u8(0);
+    header[1] = u8::try_from(gateway.len() * 8).ok()?;
+    header[5] = RTPROT_BOOT;
+    header[6] = libc::RT_SCOPE_LINK;
+    header[7] = RTN_UNICAST;
+    let message = |kind, flags| {
+        let mut builder = Builder::new(kind, flags, &header);
+        builder.put_u32(RTA_TABLE, table).put(RTA_DST, gateway).put(RTA_OIF, link);
+        builder.put_u32(RTA_PRIORITY, LAST);
+        builder.finish()
+    };
+    Some((message(ROUTES.make, APPEND), message(ROUTES.remove, PLAIN)))
 }
 
 enum Made {

@@ -31,9 +31,10 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
         let same = same_start(&old, &new);
         let mut added = &new[same..];
         if same < old.len() {
+            let stage = if new.is_empty() { Stage::RemoveRules } else { Stage::Rules };
             for object in &old {
                 let label = format!("remove {}", object.label(&sides.from.names));
-                draft.send(Stage::Rules, &RULES, label, removal(object), &[libc::ENOENT]);
+                draft.send(stage, &RULES, label, removal(object), &[libc::ENOENT]);
             }
             added = &new;
         }

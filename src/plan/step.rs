@@ -14,7 +14,6 @@ use crate::netlink::Protocol;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     RemoveRoutes,
-    RemoveNexthops,
     RemoveNeighbours,
     RemoveAddresses,
     RemoveLinks,
@@ -39,8 +38,12 @@ pub enum Stage {
     /// Routes that lead directly to a link: gateways of the others are looked up in them.
     NearRoutes,
     Nexthops,
-    Rules,
     FarRoutes,
+    /// After the routes: the kernel looks gateways up by the rules, and a namespace that is new has
+    /// those that lead to the tables where gateways mostly are. A rule may forbid just that.
+    Rules,
+    /// Rules without a successor, which may be what the gateways are looked up by until then.
+    RemoveRules,
     Neighbours,
 }
 
@@ -48,7 +51,6 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RemoveRoutes => "remove routes",
-            Self::RemoveNexthops => "remove nexthops",
             Self::RemoveNeighbours => "remove neighbours",
             Self::RemoveAddresses => "remove addresses",
             Self::RemoveLinks => "remove links",
@@ -65,8 +67,9 @@ impl fmt::Display for Stage {
             Self::NeighbourTables => "neighbour tables",
             Self::NearRoutes => "routes to links",
             Self::Nexthops => "nexthops",
-            Self::Rules => "rules",
             Self::FarRoutes => "routes through gateways",
+            Self::Rules => "rules",
+            Self::RemoveRules => "remove rules",
             Self::Neighbours => "neighbours",
         })
     }

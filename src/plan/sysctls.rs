@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Stage;
 use super::difference::delta;
 use super::draft::{Draft, Sides};
-use super::links::Link;
+use super::link::Link;
 use crate::state::Object;
 use crate::state::classes::{LINKS, SYSCTLS};
 

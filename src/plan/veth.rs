@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, Objects, PLAIN, Sides};
-use super::links::{Link, Parent, append, creation, header};
+use super::link::{HEADER, Link, Parent, UP};
+use super::links::{NLMSGHDR, creation, header};
 use super::{Error, Host, Stage, Terms};
-use crate::netlink::Builder;
+use crate::netlink::{Builder, attributes};
 use crate::state::Object;
 use crate::state::classes::LINKS;
 
@@ -19,7 +20,6 @@ const IFLA_INFO_DATA: u16 = 2;
 /// `VETH_INFO_PEER` of `linux/veth.h`: `struct ifinfomsg` and link attributes of the other end.
 const VETH_INFO_PEER: u16 = 1;
 const RTM_SETLINK: u16 = 19;
-const UP: u32 = libc::IFF_UP as u32;
 /// Names that are tried for an outer end whose own name is taken.
 const SPARE_NAMES: u32 = 3;
 
@@ -127,29 +127,23 @@ fn outside(link: &Link<'_>, sides: &Sides<'_>, terms: &Terms) -> Result<Vec<u8>,
         return Err(Error::NoHost { link: link.name.to_owned() });
     };
     let wanted = wanted(link, sides, host)?;
-    let mut body = match &wanted.end {
-        Some(end) => renamed(&creation(end, terms), wanted.index),
+    let like = match &wanted.end {
+        Some(end) => creation(end, terms),
         None => header(0, 0, 0).to_vec(),
     };
-    let mut name = wanted.name.into_bytes();
-    name.resize((name.len() + 1).next_multiple_of(4), 0);
-    append(&mut body, IFLA_IFNAME, &name);
-    append(&mut body, IFLA_NET_NS_FD, &host.descriptor.to_ne_bytes());
-    Ok(body)
-}
-
-/// The body of a link without its name, with another index.
-fn renamed(body: &[u8], index: u32) -> Vec<u8> {
-    let (head, rest) = body.split_at(super::links::HEADER);
-    let mut out = head.to_vec();
-    out[4..8].copy_from_slice(&index.to_ne_bytes());
-    let mut builder = Builder::new(0, 0, &out);
-    for attribute in crate::netlink::attributes(rest).map_while(Result::ok) {
+    // As it was, with the name and the index that are free here.
+    let (head, settings) = like.split_at(HEADER);
+    let mut head = head.to_vec();
+    head[4..8].copy_from_slice(&wanted.index.to_ne_bytes());
+    let mut body = Builder::new(0, 0, &head);
+    for attribute in attributes(settings).map_while(Result::ok) {
         if attribute.id != IFLA_IFNAME {
-            builder.put(attribute.id | attribute.flags, attribute.payload);
+            body.put(attribute.id | attribute.flags, attribute.payload);
         }
     }
-    builder.finish().split_off(16)
+    body.put_text(IFLA_IFNAME, &wanted.name);
+    body.put(IFLA_NET_NS_FD, &host.descriptor.to_ne_bytes());
+    Ok(body.finish().split_off(NLMSGHDR))
 }
 
 /// Plans what is left to do for the outer ends: alias, master, up.

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use crate::plan::{self, Finding, Objects, Plan, Terms};
+use crate::state::classes::SYSCTLS;
 
 use super::apply::{Refused, apply};
 use super::hands::Hands;
@@ -29,6 +30,8 @@ pub struct Goal {
     pub objects: Objects,
     /// Descriptor of the host's namespace.
     pub host: Option<RawFd>,
+    /// Sysctls that this kernel refuses are left as they are.
+    pub lenient: bool,
 }
 
 /// Plans and does nothing.
@@ -45,7 +48,7 @@ pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
     let start = Instant::now();
     let first = hands.look()?;
     let terms = terms(hands, &first, goal)?;
-    let mut way = Way { goal: &goal.objects, terms: &terms, report: Report::default() };
+    let mut way = Way::new(&goal.objects, &terms);
     way.report.timings.read = start.elapsed();
     let outcome = way.go(hands, &first);
     let mut report = way.report;
@@ -58,12 +61,14 @@ pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
             return Err(Error::Broken { failure: Box::new(failure), undone });
         }
     };
-    if findings.iter().any(Finding::matters) {
+    let (failing, told): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.matters() && !(goal.lenient && finding.class == SYSCTLS.name));
+    if !failing.is_empty() {
         let undone = undo(hands, &first, &terms);
-        let findings = findings.into_iter().filter(Finding::matters).collect();
-        return Err(Error::Differs { findings, refused, rounds: report.rounds, undone });
+        return Err(Error::Differs { findings: failing, refused, rounds: report.rounds, undone });
     }
-    report.differences = findings;
+    report.differences = told;
     Ok(report)
 }
 
@@ -72,13 +77,13 @@ fn terms(hands: &mut Hands, first: &Objects, goal: &Goal) -> Result<Terms, Error
         Some(descriptor) => Some(hands.host_terms(descriptor, first, &goal.objects)?),
         None => None,
     };
-    Ok(Terms { host, queues: possible_cpus() })
+    Ok(Terms { host, queues: possible_cpus(), scaffold: false })
 }
 
 /// One way from how it is to a goal.
 struct Way<'a> {
     goal: &'a Objects,
-    terms: &'a Terms,
+    terms: Terms,
     report: Report,
 }
 
@@ -89,7 +94,11 @@ struct Outcome {
     refused: Vec<Refused>,
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
+    fn new(goal: &'a Objects, terms: &Terms) -> Self {
+        Self { goal, terms: terms.clone(), report: Report::default() }
+    }
+
     fn go(&mut self, hands: &mut Hands, first: &Objects) -> Result<Outcome, Error> {
         let mut outcome = Outcome { findings: Vec::new(), refused: Vec::new() };
         let mut plan = self.plan(first)?;
@@ -102,6 +111,7 @@ impl Way<'_> {
             let refused = self.apply(hands, &plan)?;
             let stuck = !refused.is_empty() && refused == outcome.refused;
             outcome.refused = refused;
+            self.terms.scaffold = outcome.refused.iter().any(unreachable);
             self.report.plans.push(plan);
             let now = self.settled(hands, &mut outcome.findings)?;
             if !outcome.findings.iter().any(Finding::matters) || stuck {
@@ -114,7 +124,7 @@ impl Way<'_> {
 
     fn plan(&mut self, now: &Objects) -> Result<Plan, Error> {
         let start = Instant::now();
-        let plan = plan::plan(now, self.goal, self.terms)?;
+        let plan = plan::plan(now, self.goal, &self.terms)?;
         self.report.timings.plan += start.elapsed();
         Ok(plan)
     }
@@ -154,9 +164,14 @@ impl Way<'_> {
     }
 }
 
+/// Whether a route was refused for its gateway.
+fn unreachable(refused: &Refused) -> bool {
+    matches!(refused.refusal.errno, libc::ENETUNREACH | libc::EHOSTUNREACH)
+}
+
 /// Makes the namespace what it was.
 fn undo(hands: &mut Hands, first: &Objects, terms: &Terms) -> Undone {
-    let mut way = Way { goal: first, terms, report: Report::default() };
+    let mut way = Way::new(first, terms);
     let outcome = hands.look().and_then(|now| way.go(hands, &now));
     let left: Vec<String> = match outcome {
         Ok(Outcome { findings, .. }) => {

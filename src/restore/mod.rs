@@ -39,7 +39,8 @@ pub struct Options {
     /// Only plan: [`Report::plans`] tells what would be done, and nothing is.
     pub dry_run: bool,
     /// Objects and sections that this version can't restore are left out (and told in
-    /// [`Report::left`]), and the rest is restored. Else such an image is refused.
+    /// [`Report::left`]), sysctls that this kernel refuses stay as they are, and the rest is restored.
+    /// Else such an image is refused.
     pub leave_unknown: bool,
 }
 
@@ -59,6 +60,7 @@ pub fn restore(
     let goal = Goal {
         objects: Objects::read(&allowed.snapshot, age(image))?,
         host: host.map(Namespace::as_raw_fd),
+        lenient: options.leave_unknown,
     };
     let checked = start.elapsed();
     let mut report = target.run(|| {

@@ -94,7 +94,7 @@ fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entri
             shape(payload, &attr.shape, bytes, table, view, depth)
         });
         // A nest of which nothing counts does not count itself, as it is not sent.
-        let counts = |value: &Value| !(emptied(value) && !attribute.payload.is_empty());
+        let counts = |value: &Value| !emptied(value) || attribute.payload.is_empty();
         entries.extend(value.filter(counts).map(|value| (Cow::Borrowed(attr.name), value)));
     }
     entries
@@ -182,9 +182,7 @@ fn shape(
         Shape::I8 | Shape::I16 | Shape::I32 | Shape::I64 => Value::Signed(signed(payload)),
         Shape::Be16 | Shape::Be32 | Shape::Be64 => Value::Number(big_endian(payload)),
         Shape::Fixed(_, inner) => self::shape(payload, inner, siblings, table, view, depth),
-        Shape::Net(inner) => {
-            self::shape(&host_order(payload), inner, siblings, table, view, depth)
-        }
+        Shape::Net(inner) => self::shape(&host_order(payload), inner, siblings, table, view, depth),
         Shape::Text => Value::Text(text(payload)),
         Shape::Flag => Value::Present,
         Shape::Mac => Value::Text(mac(payload)),

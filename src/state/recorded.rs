@@ -105,7 +105,9 @@ fn what_is_replayed_is_what_is_compared() {
         "expires",
         "oif",
         "gateway",
+        "multipath",
         "secondary",
+        "priority",
     ];
     for object in all() {
         for difference in compare(&object, &replayed(&object)) {

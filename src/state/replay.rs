@@ -9,7 +9,7 @@ use crate::netlink::{Builder, align, attributes, messages};
 ///
 /// Only what the table knows and means to be sent is in it. Run [`super::check`] first on what comes
 /// from outside: here, what does not fit its shape is left out without a word. Empty where the bytes
-/// are no message.
+/// are no message, or one too short for its class.
 #[must_use]
 pub fn replay(class: &Class, message: &[u8], flags: u16) -> Vec<u8> {
     replay_where(class, message, class.make, flags, |_| true)
@@ -27,7 +27,7 @@ pub fn replay_where(
 ) -> Vec<u8> {
     let Some(Ok(captured)) = messages(message).next() else { return Vec::new() };
     let size = align(super::decode::header_size(class.header));
-    let (header, rest) = captured.body.split_at(size.min(captured.body.len()));
+    let Some((header, rest)) = captured.body.split_at_checked(size) else { return Vec::new() };
     let mut builder = Builder::new(kind, flags, &fields(header, class.header));
     builder.raw(&nest(rest, class.attributes, &wanted, 0));
     for (id, payload) in (class.mend)(&super::decode(class, message)) {
@@ -114,7 +114,9 @@ fn nest(
         if !super::check::fits(&attr.shape, captured) {
             continue;
         }
-        let id = attribute.id | attribute.flags;
+        // Told without the flag by old interfaces, wanted by new ones, and no one minds it.
+        let nested = if is_nest(&attr.shape) { Builder::NESTED } else { 0 };
+        let id = attribute.id | attribute.flags | nested;
         match sent(beside(attr.fate, bytes), captured) {
             Sent::No => {}
             Sent::Number(value) => {
@@ -132,6 +134,13 @@ fn nest(
         }
     }
     out
+}
+
+fn is_nest(shape: &Shape) -> bool {
+    matches!(
+        shape,
+        Shape::Nest(_) | Shape::Families(_) | Shape::Repeat(_) | Shape::List(_) | Shape::By(..)
+    )
 }
 
 fn put(out: &mut Vec<u8>, id: u16, payload: &[u8]) {

@@ -3,6 +3,9 @@
 use super::{Fault, Names, Value};
 use crate::netlink::{Message, Protocol};
 
+/// An attribute to be sent: its number and its payload.
+pub type Mended = (u16, Vec<u8>);
+
 /// A class of kernel objects that share one message layout, for example links or routes.
 #[derive(Debug)]
 pub struct Class {
@@ -37,7 +40,7 @@ pub struct Class {
     pub also: fn(&Value) -> Vec<(&'static str, Value)>,
     /// Attributes to be sent beside the replayed ones, made from the whole value: the number and the
     /// payload. For what is dumped in one form and set in another.
-    pub mend: fn(&Value) -> Vec<(u16, Vec<u8>)>,
+    pub mend: fn(&Value) -> Vec<Mended>,
     /// Whether the object is one that the kernel makes, changes and forgets by itself (a resolved
     /// neighbour). A restore makes those that are missing, but never changes or removes one, and
     /// nothing about them is a difference.

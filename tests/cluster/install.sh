@@ -10,7 +10,7 @@ PACKAGES=(
 	# what the nodes of the cluster run
 	iproute2 nftables iptables ebtables arptables ipset conntrack kmod procps util-linux mount
 	# what tests look with
-	iputils-ping iputils-arping tcpdump ethtool socat jq curl ca-certificates
+	iputils-ping iputils-arping tcpdump ethtool socat jq curl ca-certificates zstd python3
 	# builds: cgo and static linking (runc, Rust), images without a daemon
 	gcc libc6-dev make pkg-config libseccomp-dev buildah openssl
 	# programs inside the test image; Python for the second S3 server

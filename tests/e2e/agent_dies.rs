@@ -1,8 +1,8 @@
-//! The agent is killed in the middle, again and again: every checkpoint ends as if it had not been.
+//! The agent is killed and deleted in the middle: every checkpoint ends as if it had not been.
 
 use serde_json::json;
 
-use crate::lab::{AGENTS, Namespace, agent_pod, eventually, kubectl, stored};
+use crate::lab::{AGENTS, Namespace, agent_pod, eventually, kill_agent, kubectl, stored};
 
 #[test]
 fn checkpoints_end_well_though_their_agent_is_killed() {
@@ -11,9 +11,13 @@ fn checkpoints_end_well_though_their_agent_is_killed() {
     let names: Vec<_> = (0..12).map(|number| format!("c{number}")).collect();
     for (number, name) in names.iter().enumerate() {
         namespace.checkpoint(name, "web", &json!({"timeoutSeconds": 120}));
-        if number % 4 == 3 {
-            let delete = ["-n", AGENTS, "delete", "pod", &agent_pod("node-b"), "--now", "--force"];
-            kubectl(&delete).succeeds();
+        match number {
+            3 => kill_agent("node-b"),
+            7 => {
+                let pod = agent_pod("node-b");
+                kubectl(&["-n", AGENTS, "delete", "pod", &pod, "--wait=false"]).succeeds();
+            }
+            _ => {}
         }
     }
     for name in &names {

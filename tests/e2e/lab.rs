@@ -138,6 +138,36 @@ impl Namespace {
         self.feed(&["create", "-f", "-"], &pod.to_string()).succeeds();
     }
 
+    /// A pod that is to get the network of a checkpoint, and what its first container does.
+    pub fn create_successor(&self, name: &str, node: &str, checkpoint: &str, commands: &str) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "annotations": {"netckpt.io/restore-from": checkpoint}},
+            "spec": {
+                "nodeName": node, "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "shell", "image": IMAGE, "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", format!("{commands}\nexec sleep infinity")],
+                }],
+            },
+        });
+        self.feed(&["create", "-f", "-"], &pod.to_string()).succeeds();
+    }
+
+    /// Waits until a pod runs; answers it.
+    #[track_caller]
+    pub fn running(&self, name: &str) -> Value {
+        eventually(&format!("{name} runs"), || {
+            let text = self.kubectl(&["get", "pod", name, "-o", "json"]).succeeds();
+            let pod: Value = serde_json::from_str(&text).expect("JSON");
+            (condition(&pod, "Ready")?.0 == "True").then_some(pod)
+        })
+    }
+
+    pub fn delete_pod(&self, name: &str) {
+        self.kubectl(&["delete", "pod", name, "--wait=true", "--timeout=60s"]).succeeds();
+    }
+
     pub fn checkpoint(&self, name: &str, pod: &str, more: &Value) {
         let mut object = json!({
             "apiVersion": "netckpt.io/v1alpha1", "kind": "NetCheckpoint",
@@ -176,8 +206,17 @@ impl Namespace {
 
     /// Reasons of the events on an object.
     pub fn events(&self, kind: &str, name: &str) -> Vec<String> {
+        self.of_events(kind, name, "reason")
+    }
+
+    /// What the events on an object say.
+    pub fn notes(&self, kind: &str, name: &str) -> Vec<String> {
+        self.of_events(kind, name, "note")
+    }
+
+    fn of_events(&self, kind: &str, name: &str, field: &str) -> Vec<String> {
         let selector = format!("regarding.kind={kind},regarding.name={name}");
-        let shown = "jsonpath={range .items[*]}{.reason}{\"\\n\"}{end}";
+        let shown = &format!("jsonpath={{range .items[*]}}{{.{field}}}{{\"\\n\"}}{{end}}");
         let get = ["get", "events.events.k8s.io", "--field-selector", &selector, "-o", shown];
         self.kubectl(&get).succeeds().lines().map(str::to_owned).collect()
     }
@@ -235,6 +274,14 @@ pub fn agent_pod(node: &str) -> String {
     let name = "jsonpath={.items[0].metadata.name}";
     kubectl(&["-n", AGENTS, "get", "pods", "-l", label, "--field-selector", &on, "-o", name])
         .succeeds()
+}
+
+/// Ends a node's agent as a crash does.
+pub fn kill_agent(node: &str) {
+    let on = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/on.sh");
+    let kill = "kill -KILL $(pgrep -x netckpt)";
+    let killed = Command::new(on).args([node, "sh", "-c", kill]).status();
+    assert!(killed.expect("bash runs").success(), "no agent to kill on {node}");
 }
 
 fn merge(into: &mut Value, from: &Value) {

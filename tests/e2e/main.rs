@@ -6,4 +6,5 @@ mod checkpoint;
 mod deletion;
 mod lab;
 mod pods;
+mod restored;
 mod storages;

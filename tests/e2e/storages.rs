@@ -22,7 +22,7 @@ fn a_store_that_is_away_is_told_everywhere() {
     let s3 = json!({"bucket": "images", "endpoint": "http://127.0.0.1:9", "allowHTTP": true,
                     "secretRef": {"name": "netckpt-store"}});
     let storage = Storage::new("e2e-away", &json!({"type": "S3", "s3": s3}));
-    namespace.checkpoint("away", "web", &json!({"storageName": "e2e-away", "timeoutSeconds": 20}));
+    namespace.checkpoint("away", "web", &json!({"storageName": "e2e-away", "timeoutSeconds": 40}));
     namespace.ready("away", "Unknown", "StorageUnreachable");
     let message = namespace.failed("away", "StorageUnreachable");
     assert!(message.contains("127.0.0.1:9"), "{message}");

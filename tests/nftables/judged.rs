@@ -178,8 +178,11 @@ fn hostile_images_are_refused_before_anything_is_sent() {
 fn a_refused_transaction_leaves_what_was_there() {
     let (_source, image) = built();
     let target = quiet();
-    make(&target.pod, "table inet mine {\nchain c { type filter hook input priority 0; counter\n}\n}")
-        .unwrap();
+    make(
+        &target.pod,
+        "table inet mine {\nchain c { type filter hook input priority 0; counter\n}\n}",
+    )
+    .unwrap();
     let before = told(&target.pod);
     // A jump to a chain that is not in the image.
     let forged = forged(&image, "nft-rules", b"d\0\0\0", b"e\0\0\0");
@@ -192,7 +195,8 @@ fn a_refused_transaction_leaves_what_was_there() {
 #[test]
 fn many_rules_and_elements() {
     let source = quiet();
-    let mut lines = "table inet t {\nset s { type ipv4_addr; flags interval; elements = { ".to_owned();
+    let mut lines =
+        "table inet t {\nset s { type ipv4_addr; flags interval; elements = { ".to_owned();
     let elements = (0..10_000_u32).map(|n| format!("10.{}.{}.0/25", n >> 8, n & 255));
     lines.push_str(&elements.collect::<Vec<_>>().join(", "));
     lines.push_str(" }\n}\nchain c {\n");

@@ -9,10 +9,10 @@ mod judged;
 #[path = "../netns/mod.rs"]
 mod netns;
 
+use cases::CASES;
 use netckpt::capture;
 use netckpt::image::{Image, Origin};
 use netckpt::restore::{self, Options, Report};
-use cases::CASES;
 use netns::{Ns, Pair};
 use serde_json::Value;
 
@@ -39,7 +39,8 @@ pub fn make(ns: &Ns, lines: &str) -> Result<Vec<String>, String> {
         let path = file.path().to_str().unwrap();
         let Err(error) = ns.try_run(&["nft", "-f", path]) else { return Ok(left) };
         // `/tmp/x:4:63-64: Error: ...`; a block can't be left out alone.
-        let place = error.split_once(&format!("{path}:")).and_then(|(_, rest)| rest.split_once(':'));
+        let place =
+            error.split_once(&format!("{path}:")).and_then(|(_, rest)| rest.split_once(':'));
         let place = place.and_then(|(number, _)| number.parse::<usize>().ok());
         let is_whole = |line: &str| !line.is_empty() && !line.ends_with('{') && line != "}";
         match place.and_then(|place| Some((place, *lines.get(place - 1)?))) {
@@ -53,7 +54,13 @@ pub fn make(ns: &Ns, lines: &str) -> Result<Vec<String>, String> {
 }
 
 fn is_lacking(error: &str) -> bool {
-    let lacking = ["not supported", "No such file or directory", "syntax error", "not found", "type information"];
+    let lacking = [
+        "not supported",
+        "No such file or directory",
+        "syntax error",
+        "not found",
+        "type information",
+    ];
     lacking.iter().any(|words| error.contains(words))
 }
 

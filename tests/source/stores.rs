@@ -27,7 +27,7 @@ fn a_store_that_is_away_is_tried_in_bounds_and_told() {
     let node = Node::start("away-node");
     node.pod("away-pod");
     s3_storage("away", free_port());
-    checkpoint("away", "away-pod", &json!({"storageName": "away", "timeoutSeconds": 15}));
+    checkpoint("away", "away-pod", &json!({"storageName": "away", "timeoutSeconds": 40}));
     ready("away", "Unknown", "StorageUnreachable");
     assert!(events("NetCheckpoint", "away").contains(&"StorageUnreachable".to_owned()));
     let message = failed("away", "StorageUnreachable");

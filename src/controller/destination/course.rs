@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::error::RestoreError;
+use super::occupied;
 use super::rebuild::{Rebuild, Rebuilt};
 use super::tell::Timings;
 use super::wanted::{self, Wanted};
 use super::{lock, on_thread};
-use crate::api::{ImageStatus, NetCheckpoint};
+use crate::api::{ConditionType, ImageStatus, NetCheckpoint, is_true};
 use crate::controller::Agent;
 use crate::gate::attachment::Checked;
 use crate::host::{self, Ways};
@@ -39,12 +40,16 @@ impl Course<'_> {
             .flat_map(|status| &status.pod_ips)
             .filter_map(|ip| ip.parse().ok())
             .collect();
+        let held = held(&checkpoint).map(str::to_owned);
         *lock(&self.checkpoint) = Some(checkpoint);
+        let pods = self.agent.pods.state();
+        let pods = pods.iter().map(AsRef::as_ref);
+        occupied::free(pods, &pod_ips, &request.uid, held.as_deref())?;
         let image = self.download(&stored).await?;
         self.carried(&image)?;
         self.at("rebuilding");
         let given_up = GiveUp::default();
-        let flag = given_up.0.clone();
+        let flag = given_up.flag.clone();
         let ways = self.ways.clone();
         let pod = host::Pod {
             namespace: request.namespace.clone(),
@@ -75,7 +80,10 @@ impl Course<'_> {
     async fn download(&self, stored: &ImageStatus) -> Result<Image, RestoreError> {
         self.at("downloading the image");
         let started = Instant::now();
-        let failed = |source| RestoreError::Storage { checkpoint: self.wanted.shown(), source };
+        let failed = |source| RestoreError::Storage {
+            checkpoint: self.wanted.shown(),
+            source: Box::new(source),
+        };
         let storages = &self.agent.storages;
         let storage = storages.open(Some(&stored.storage_name)).await.map_err(failed)?;
         let limits = Limits::DEFAULT;
@@ -113,16 +121,26 @@ impl Course<'_> {
 
 /// Tells a thread that nobody waits for it any more, unless [`Self::not`] was said first.
 #[derive(Default)]
-struct GiveUp(Arc<AtomicBool>);
+struct GiveUp {
+    flag: Arc<AtomicBool>,
+    not: bool,
+}
 
 impl GiveUp {
-    fn not(self) {
-        std::mem::forget(self);
+    fn not(mut self) {
+        self.not = true;
     }
 }
 
 impl Drop for GiveUp {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.flag.store(!self.not, Ordering::SeqCst);
     }
+}
+
+/// The UID of the captured pod, if its traffic is held.
+fn held(checkpoint: &NetCheckpoint) -> Option<&str> {
+    let status = checkpoint.status.as_ref()?;
+    let is_held = is_true(&status.conditions, ConditionType::Held);
+    status.source_pod_uid.as_deref().filter(|_| is_held)
 }

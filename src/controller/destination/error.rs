@@ -1,5 +1,7 @@
 //! Why a pod did not get its network, and whether another try may go better.
 
+use std::net::IpAddr;
+
 use tokio::time::error::Elapsed;
 
 use crate::api::{Reason, RestoreReason};
@@ -17,33 +19,36 @@ pub enum RestoreError {
     Api { what: String, why: String },
     #[error("the pod {namespace}/{name} with the UID {uid} is not known on the node {node}: {why}")]
     Pod { namespace: String, name: String, uid: String, node: String, why: &'static str },
-    #[error(
-        "there is no NetCheckpoint {name} in the namespace {namespace}; check the annotation {annotation} of the pod",
-        annotation = crate::api::RESTORE_FROM
-    )]
+    #[error("there is no NetCheckpoint {name} in the namespace {namespace}")]
     CheckpointNotFound { namespace: String, name: String },
     #[error("the NetCheckpoint {namespace}/{name} is not ready: {why}")]
     NotReady { namespace: String, name: String, why: String, ended: bool },
     #[error("the image of the NetCheckpoint {checkpoint}: {source}")]
-    Storage { checkpoint: String, source: StorageError },
+    Storage { checkpoint: String, source: Box<StorageError> },
     #[error("the image of the NetCheckpoint {checkpoint} can't be read: {source}")]
     Image { checkpoint: String, source: image::Error },
     #[error(
-        "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}; \
-         annotate the pod with {annotation}: Report to go on without",
-        annotation = crate::api::ON_UNSUPPORTED
+        "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}"
     )]
     NotCarried { checkpoint: String, what: String },
+    #[error("the address {address} of the image is in use by the pod {pod} of this node")]
+    Occupied { address: IpAddr, pod: String },
     #[error("the network can't be rebuilt: {0}")]
     Restore(Box<restore::Error>),
     #[error("the network is rebuilt, and the node can't be given a way to it: {0}")]
-    Host(#[from] host::Error),
+    Host(Box<host::Error>),
     #[error("the rebuilt network can't be read: {0}")]
     Read(#[from] host::ReadError),
     #[error("it did not end within the {seconds} s that the CNI plugin waits; it was at: {step}")]
     Late { seconds: u64, step: &'static str },
     #[error("a thread of the agent broke off: {0}")]
     Thread(String),
+}
+
+impl From<host::Error> for RestoreError {
+    fn from(error: host::Error) -> Self {
+        Self::Host(Box::new(error))
+    }
 }
 
 impl From<restore::Error> for RestoreError {
@@ -63,7 +68,8 @@ impl RestoreError {
             Self::Image { .. } => RestoreReason::ImageDamaged,
             Self::NotCarried { .. } => RestoreReason::NotCarried,
             Self::Restore(error) => rebuilt(error),
-            Self::Host(host::Error::InUse(_)) => RestoreReason::AddressInUse,
+            Self::Occupied { .. } => RestoreReason::AddressInUse,
+            Self::Host(error) if is_in_use(error) => RestoreReason::AddressInUse,
             Self::Late { .. } => RestoreReason::TimedOut,
             Self::Request(_)
             | Self::Api { .. }
@@ -78,21 +84,31 @@ impl RestoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Api { .. } | Self::Pod { .. } | Self::Late { .. } | Self::Thread(_) => true,
+            Self::Api { .. }
+            | Self::Pod { .. }
+            | Self::Late { .. }
+            | Self::Thread(_)
+            | Self::Occupied { .. } => true,
+            Self::Host(error) => is_in_use(error),
             Self::NotReady { ended, .. } => !ended,
             Self::Storage { source, .. } => source.reason() == Reason::StorageUnreachable,
             _ => false,
         }
     }
 
+    /// What happened and what to do, for a person: in the condition, the events and the answer.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{self}. {}", self.reason().advice()).trim_end().to_owned()
+    }
+
     /// As the plugin hears it: kubelet shows it as an event of the pod.
     #[must_use]
     pub fn refused(&self) -> Refused {
-        let advice = self.reason().advice();
         Refused {
             transient: self.is_transient(),
-            message: format!("{}: {self}", self.reason()),
-            details: advice.to_owned(),
+            message: format!("{}: {}", self.reason(), self.told()),
+            details: String::new(),
         }
     }
 
@@ -100,6 +116,10 @@ impl RestoreError {
     pub(super) fn silent(what: &str, _: Elapsed) -> Self {
         Self::Api { what: what.to_owned(), why: "it did not answer in time".to_owned() }
     }
+}
+
+fn is_in_use(error: &host::Error) -> bool {
+    matches!(error, host::Error::InUse(_))
 }
 
 fn storage(error: &StorageError) -> RestoreReason {
@@ -145,7 +165,7 @@ mod tests {
         let refused = not_ready(false).refused();
         assert!(refused.transient);
         assert!(refused.message.starts_with("CheckpointNotReady: the NetCheckpoint shop/web"));
-        assert!(refused.details.contains("kubectl wait"));
+        assert!(refused.message.contains("kubectl wait"));
     }
 
     #[test]
@@ -156,7 +176,7 @@ mod tests {
             expected: "x".into(),
             found: "y".into(),
         };
-        let source = StorageError::Store { storage: "main".into(), source: mismatch };
+        let source = Box::new(StorageError::Store { storage: "main".into(), source: mismatch });
         let error = RestoreError::Storage { checkpoint: "shop/web".into(), source };
         assert_eq!(error.reason(), RestoreReason::ImageDamaged);
         assert!(!error.is_transient());

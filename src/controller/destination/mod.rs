@@ -3,6 +3,7 @@
 
 mod course;
 mod error;
+mod occupied;
 pub mod rebuild;
 mod tell;
 mod wanted;
@@ -180,8 +181,7 @@ impl Destination {
                 (answer, Standing { state, reason, message, started, timings })
             }
             Err(error) => {
-                let (state, reason, message) =
-                    (RestoreState::Failed, error.reason(), error.to_string());
+                let (state, reason, message) = (RestoreState::Failed, error.reason(), error.told());
                 let answer = Answer::Refused(error.refused());
                 (answer, Standing { state, reason, message, started, timings })
             }

@@ -162,9 +162,9 @@ pub fn stored(
     timings.upload_ms = Some(millis(upload));
     timings.total_ms = total.map(|total| millis(total.unsigned_abs()));
     status.stored_at = Some(MicroTime(now));
-    let stored = format!("{} bytes as {} in {}", image.size_bytes, image.key, image.storage_name);
+    let stored = format!("{} bytes stored in {}", image.size_bytes, image.storage_name);
     status.image = Some(image);
-    let summary = format!("{}; stored {stored}", content(manifest));
+    let summary = format!("{}; {stored}", content(manifest));
     draft
         .set(ConditionType::Stored, true, Reason::ImageStored, &stored)
         .set(ConditionType::Ready, true, Reason::CheckpointCompleted, &summary)
@@ -303,7 +303,7 @@ mod tests {
         assert!(api::is_true(&status.conditions, ConditionType::Captured));
         assert!(api::is_true(&status.conditions, ConditionType::Stored));
         let message = &api::find(&status.conditions, ConditionType::Ready).unwrap().message;
-        let wanted = "2 links, 5 routes captured; everything carried; stored 4096 bytes as shop/c.img in main";
+        let wanted = "2 links, 5 routes captured; everything carried; 4096 bytes stored in main";
         assert_eq!(message, wanted);
     }
 

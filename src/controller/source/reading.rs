@@ -11,6 +11,7 @@ use crate::api::{NetCheckpoint, Reason};
 use crate::capture;
 use crate::controller::Agent;
 use crate::image::{self, Origin};
+use crate::netns::Namespace;
 use crate::pod::{self, NamespaceError, PodNetwork, RuntimeError};
 
 /// Longest time for reading the kernel. A namespace with a million objects takes some seconds.
@@ -89,7 +90,10 @@ pub(super) async fn read(
 fn image_of(network: &PodNetwork, proc: &Path, origin: Origin) -> Result<Spooled, ReadingError> {
     let sandbox = || network.sandbox.clone();
     let namespace = pod::open(network, proc)?;
-    let captured = capture::capture(&namespace, &capture::Options::default())
+    // The agent lives in the node's own network namespace.
+    let captured = Namespace::current()
+        .map_err(capture::Error::from)
+        .and_then(|node| capture::network(&namespace, Some(&node), &capture::Options::default()))
         .map_err(|source| ReadingError::Capture { sandbox: sandbox(), source })?;
     let image = captured.into_image(origin);
     let bytes =

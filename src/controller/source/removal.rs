@@ -39,11 +39,11 @@ pub(super) async fn reconcile(
     if let Err(error) = remove_image(agent, checkpoint, &spool, &uid).await {
         return retained_by(agent, checkpoint, &error).await;
     }
-    record::finalizer(agent, checkpoint, false).await?;
-    tracing::info!(checkpoint = %record::shown(checkpoint), "deleted");
     if let Err(error) = spool.drop(&uid).await {
         tracing::warn!(%error, "a captured image could not be removed; it goes with the next start");
     }
+    record::finalizer(agent, checkpoint, false).await?;
+    tracing::info!(checkpoint = %record::shown(checkpoint), "deleted");
     Ok(Action::await_change())
 }
 

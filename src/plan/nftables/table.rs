@@ -165,8 +165,7 @@ impl<'a> Set<'a> {
 /// The message that adds a list of elements to the set of `first`.
 fn elements(first: &Object, list: &[u8]) -> Vec<u8> {
     let raw = raw(first);
-    let mut builder =
-        Builder::new(NFT_SET_ELEMENTS.make, CREATE, &[raw.header_u8(0), 0, 0, 0]);
+    let mut builder = Builder::new(NFT_SET_ELEMENTS.make, CREATE, &[raw.header_u8(0), 0, 0, 0]);
     for attribute in raw.attributes().map_while(Result::ok) {
         if attribute.id < NFTA_SET_ELEM_LIST_ELEMENTS {
             builder.put(attribute.id, attribute.payload);
@@ -183,7 +182,8 @@ fn inner(element: &Object) -> &[u8] {
 }
 
 fn chain(element: &[u8]) -> Option<&[u8]> {
-    let verdict = find(attributes(find(attributes(element), NFTA_SET_ELEM_DATA)?), NFTA_DATA_VERDICT)?;
+    let verdict =
+        find(attributes(find(attributes(element), NFTA_SET_ELEM_DATA)?), NFTA_DATA_VERDICT)?;
     find(attributes(verdict), NFTA_VERDICT_CHAIN).map(until_nul)
 }
 

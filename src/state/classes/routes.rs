@@ -183,7 +183,8 @@ pub static ROUTES: Class = Class {
     after: &["links", "addresses", "neighbours", "nexthops"],
     label,
     mend: expiry,
-    shown_by: "tests/roundtrip routes",
+    fleeting: follows_an_address,
+    shown_by: "tests/roundtrip.rs, routes",
     ..Class::BASE
 };
 
@@ -193,6 +194,15 @@ fn belongs(message: &Message<'_>) -> bool {
     let flags = flags.map_or(0, |flags| u32::from_ne_bytes(*flags));
     let ip = message.body.first().is_some_and(|family| matches!(family, 2 | 10));
     ip && flags & RTM_F_CLONED == 0
+}
+
+/// IPv6 routes of addresses and links. The kernel makes them when it has seen that no one else has
+/// the address; nobody else can, since the metric 0 that they have stands for 1024 when asked for.
+fn follows_an_address(value: &Value) -> bool {
+    const RTPROT_KERNEL: u64 = 2;
+    value.number("family") == Some(10)
+        && value.number("protocol") == Some(RTPROT_KERNEL)
+        && value.number("priority") == Some(0)
 }
 
 /// `RTA_EXPIRES` is in seconds.

@@ -8,6 +8,7 @@ use crate::state::{Names, Value};
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 const RTM_GETRULE: u16 = 34;
+const FRA_PRIORITY: u16 = 6;
 const RTNLGRP_IPV4_RULE: u32 = 8;
 const RTNLGRP_IPV6_RULE: u32 = 19;
 
@@ -73,7 +74,7 @@ pub static RULES: Class = Class {
         Attr::keep(2, "src", Shape::Ip),
         Attr::keep(3, "iifname", Shape::Text),
         Attr::keep(4, "goto", Shape::U32),
-        Attr::keep(6, "priority", Shape::U32),
+        Attr::keep(FRA_PRIORITY, "priority", Shape::U32),
         Attr::keep(10, "fwmark", Shape::U32),
         Attr::keep(11, "flow", Shape::U32),
         Attr::keep(12, "tun_id", Shape::Be64),
@@ -128,9 +129,18 @@ pub static RULES: Class = Class {
     remove: RTM_DELRULE,
     after: &["links"],
     label,
-    shown_by: "tests/roundtrip rules",
+    mend: first_priority,
+    shown_by: "tests/roundtrip.rs, rules",
     ..Class::BASE
 };
+
+/// Priority 0 is told by saying nothing, and nothing said means any that is free.
+fn first_priority(value: &Value) -> Vec<(u16, Vec<u8>)> {
+    match value.field("priority") {
+        Some(_) => Vec::new(),
+        None => vec![(FRA_PRIORITY, 0_u32.to_ne_bytes().to_vec())],
+    }
+}
 
 fn label(value: &Value, _names: &Names) -> String {
     let priority = value.number("priority").unwrap_or_default();

@@ -12,7 +12,7 @@ pub static SYSCTLS: Class = Class {
     key: &["path"],
     after: &["links"],
     label: |value, _| value.text("path").unwrap_or_default().to_owned(),
-    shown_by: "tests/roundtrip sysctls",
+    shown_by: "tests/restore.rs",
     ..Class::BASE
 };
 

@@ -139,7 +139,7 @@ pub static LINKS: Class = Class {
     remove: RTM_DELLINK,
     label,
     faults: kinds::faults,
-    shown_by: "tests/roundtrip links",
+    shown_by: "tests/roundtrip.rs, links",
     ..Class::BASE
 };
 

@@ -27,11 +27,7 @@ const LEFT: Lifetime = Lifetime { per_second: 1_000, forever: u32::MAX, least: 1
 const ELEMENT: &[Attr] = &[
     Attr::keep(1, "key", DATA),
     Attr::keep(2, "data", DATA),
-    Attr::keep(
-        3,
-        "flags",
-        Shape::Net(&Shape::Bits(&[(1, "interval_end"), (2, "catchall")])),
-    ),
+    Attr::keep(3, "flags", Shape::Net(&Shape::Bits(&[(1, "interval_end"), (2, "catchall")]))),
     // Milliseconds, both.
     Attr::keep(4, "timeout", Shape::Be64),
     Attr::new(5, "expiration", Shape::Be64, Fate::Lifetime(LEFT)),
@@ -58,14 +54,7 @@ pub static NFT_SET_ELEMENTS: Class = Class {
         Attr::keep(ELEMENTS, "elements", Shape::List(&Shape::Nest(ELEMENT))),
         Attr::strip(4, "set_id", Shape::Be32),
     ],
-    key: &[
-        "family",
-        "table",
-        "set",
-        "elements.0.key",
-        "elements.0.key_end",
-        "elements.0.flags",
-    ],
+    key: &["family", "table", "set", "elements.0.key", "elements.0.key_end", "elements.0.flags"],
     tells: NFT_MSG_NEWSETELEM,
     make: NFT_MSG_NEWSETELEM,
     remove: NFT_MSG_DELSETELEM,
@@ -149,7 +138,8 @@ fn request(set: &Message<'_>) -> Vec<u8> {
 /// One message for each element, so that each is an object.
 fn split(dumped: &[u8], section: &mut Vec<u8>) {
     for message in messages(dumped).map_while(Result::ok) {
-        let mut start = Builder::new(message.kind, 0, message.body.get(..GENMSG).unwrap_or_default());
+        let mut start =
+            Builder::new(message.kind, 0, message.body.get(..GENMSG).unwrap_or_default());
         let mut elements: &[u8] = &[];
         for attribute in message.attributes(GENMSG).map_while(Result::ok) {
             match attribute.id {

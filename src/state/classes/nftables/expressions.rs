@@ -46,8 +46,7 @@ pub const CONNLIMIT: &[Attr] =
     &[k(1, "count", Be32), k(2, "flags", Net(&Shape::Bits(&[(1, "over")])))];
 
 /// `NFTA_LAST_*`: milliseconds since a packet passed last.
-const LAST: &[Attr] =
-    &[moves(1, "set", Be32), moves(2, "msecs", Be64), Attr::strip(3, PAD, Bytes)];
+const LAST: &[Attr] = &[moves(1, "set", Be32), moves(2, "msecs", Be64), Attr::strip(3, PAD, Bytes)];
 
 /// `NFTA_SYNPROXY_*`.
 pub const SYNPROXY: &[Attr] = &[k(1, "mss", Be16), k(2, "wscale", U8), k(3, "flags", Be32)];
@@ -63,8 +62,7 @@ const STATES: &[(&str, Shape)] = &[
 ];
 
 /// `NFTA_EXPR_*`.
-pub const EXPRESSION: &[Attr] =
-    &[k(1, "name", Text), k(2, "data", Shape::By("name", EXPRESSIONS))];
+pub const EXPRESSION: &[Attr] = &[k(1, "name", Text), k(2, "data", Shape::By("name", EXPRESSIONS))];
 
 const PAYLOAD: &[Attr] = &[
     k(1, "dreg", Be32),
@@ -111,14 +109,8 @@ const INNER: &[Attr] = &[
     k(2, "data", Shape::By("name", &[("payload", Nest(PAYLOAD)), ("meta", Nest(META))])),
 ];
 
-const OPERATIONS: Shape = Net(&Shape::Enum(&[
-    (0, "eq"),
-    (1, "neq"),
-    (2, "lt"),
-    (3, "lte"),
-    (4, "gt"),
-    (5, "gte"),
-]));
+const OPERATIONS: Shape =
+    Net(&Shape::Enum(&[(0, "eq"), (1, "neq"), (2, "lt"), (3, "lte"), (4, "gt"), (5, "gte")]));
 
 const EXTHDR_DREG: u16 = 1;
 const EXTHDR_SREG: u16 = 7;
@@ -242,7 +234,12 @@ const EXPRESSIONS: &[(&str, Shape)] = &[
     ),
     (
         "queue",
-        Nest(&[k(1, "num", Be16), k(2, "total", Be16), k(3, "flags", Be16), k(4, "sreg_qnum", Be32)]),
+        Nest(&[
+            k(1, "num", Be16),
+            k(2, "total", Be16),
+            k(3, "flags", Be16),
+            k(4, "sreg_qnum", Be32),
+        ]),
     ),
     ("reject", Nest(&[k(1, "type", Be32), k(2, "icmp_code", U8)])),
     (
@@ -280,19 +277,18 @@ const EXPRESSIONS: &[(&str, Shape)] = &[
     ),
     (
         "numgen",
-        Nest(&[k(1, "dreg", Be32), k(2, "modulus", Be32), k(3, "type", Be32), k(4, "offset", Be32)]),
+        Nest(&[
+            k(1, "dreg", Be32),
+            k(2, "modulus", Be32),
+            k(3, "type", Be32),
+            k(4, "offset", Be32),
+        ]),
     ),
     ("fib", Nest(&[k(1, "dreg", Be32), k(2, "result", Be32), k(3, "flags", Be32)])),
     // Flags are refused where none is set.
-    (
-        "osf",
-        Nest(&[k(1, "dreg", Be32), k(2, "ttl", U8), Attr::new(3, "flags", Be32, Fate::Set)]),
-    ),
+    ("osf", Nest(&[k(1, "dreg", Be32), k(2, "ttl", U8), Attr::new(3, "flags", Be32, Fate::Set)])),
     ("synproxy", Nest(SYNPROXY)),
-    (
-        "xfrm",
-        Nest(&[k(1, "dreg", Be32), k(2, "key", Be32), k(3, "dir", U8), k(4, "spnum", Be32)]),
-    ),
+    ("xfrm", Nest(&[k(1, "dreg", Be32), k(2, "key", Be32), k(3, "dir", U8), k(4, "spnum", Be32)])),
     ("tunnel", Nest(&[k(1, "key", Be32), k(2, "dreg", Be32), k(3, "mode", Be32)])),
     (
         "inner",

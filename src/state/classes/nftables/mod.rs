@@ -76,7 +76,8 @@ const VERDICTS: &[(u64, &str)] = &[
 ];
 
 /// Devices of a hook (`NFTA_DEVICE_*`), by name.
-const DEVICES: &[Attr] = &[Attr::keep(1, "name", Shape::Text), Attr::keep(2, "prefix", Shape::Text)];
+const DEVICES: &[Attr] =
+    &[Attr::keep(1, "name", Shape::Text), Attr::keep(2, "prefix", Shape::Text)];
 
 /// `family table`, as all labels begin.
 fn place(value: &Value) -> String {

@@ -89,11 +89,13 @@ fn label(value: &Value, _: &Names) -> String {
 fn faults(value: &Value) -> Vec<Fault> {
     let mut faults: Vec<_> = family_fault(value).into_iter().collect();
     if !matches!(value.field("type"), Some(Value::Named(..))) {
-        faults.push(Fault::Object("an object of a type that this version does not know".to_owned()));
+        faults
+            .push(Fault::Object("an object of a type that this version does not know".to_owned()));
     }
     // The kernel loads the module of the name.
     let of_helper = value.text("type") == Some("ct helper");
-    if let Some(name) = value.text("data.name").filter(|name| of_helper && !HELPERS.contains(name)) {
+    if let Some(name) = value.text("data.name").filter(|name| of_helper && !HELPERS.contains(name))
+    {
         faults.push(Fault::Object(format!("a conntrack helper that is not known ({name})")));
     }
     faults

@@ -21,11 +21,7 @@ const FLAGS: &[(u64, &str)] = &[
 /// `NFTA_SET_DESC_*`.
 const DESCRIPTION: &[Attr] = &[
     Attr::keep(1, "size", Shape::Be32),
-    Attr::keep(
-        2,
-        "concat",
-        Shape::List(&Shape::Nest(&[Attr::keep(1, "len", Shape::Be32)])),
-    ),
+    Attr::keep(2, "concat", Shape::List(&Shape::Nest(&[Attr::keep(1, "len", Shape::Be32)]))),
 ];
 
 const NFTA_SET_ID: u16 = 10;
