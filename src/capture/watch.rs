@@ -16,6 +16,7 @@ pub(super) struct Watch {
 
 #[derive(Debug)]
 struct Watched {
+    protocol: Protocol,
     socket: Socket,
     /// Message type to the places of the classes that it tells of.
     notices: BTreeMap<u16, Vec<usize>>,
@@ -46,7 +47,12 @@ impl Watch {
                         Err(error) if is_absent(protocol, &error) => continue,
                         Err(error) => return Err(failed(error)),
                     };
-                    entry.insert(Watched { socket, notices: BTreeMap::new(), all: Vec::new() })
+                    entry.insert(Watched {
+                        protocol,
+                        socket,
+                        notices: BTreeMap::new(),
+                        all: Vec::new(),
+                    })
                 }
             };
             watched.socket.subscribe(groups).map_err(failed)?;
@@ -62,6 +68,10 @@ impl Watch {
     /// object told of belongs to the class: it may have belonged before.
     pub(super) fn told(&mut self, stale: &mut Stale) -> Result<(), Error> {
         for watched in &mut self.protocols {
+            // nftables tells of a transaction only after its changes can be seen.
+            if watched.protocol == Protocol::Netfilter {
+                watched.socket.pass_transactions().map_err(Error::Events)?;
+            }
             let events = watched.socket.events().map_err(Error::Events)?;
             if events.lost {
                 stale.extend(&watched.all);

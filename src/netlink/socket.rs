@@ -202,6 +202,21 @@ impl Socket {
         Ok(refused)
     }
 
+    /// Waits until no transaction of nftables is under way: what such a one has made visible has been
+    /// told by then. An empty batch does that: it waits for the same lock, and it changes nothing.
+    /// The kernel works on it before the call returns, and does not answer unless it fails.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the socket cannot be written.
+    pub fn pass_transactions(&mut self) -> Result<(), Error> {
+        // `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`, and `NFNL_SUBSYS_NFTABLES`.
+        let mut chunk = Chunk::default();
+        for kind in [0x10, 0x11] {
+            chunk.add(&Builder::new(kind, 0, &[0, 0, 0, 10]).finish(), self.next());
+        }
+        self.send(&chunk.bytes)
+    }
+
     /// Lets one piece of this size be sent.
     fn room_to_send(&self, bytes: usize) -> Result<(), Error> {
         let Ok(size) = libc::c_int::try_from(bytes) else {
