@@ -85,14 +85,11 @@ pub fn of_table(object: &Object) -> Option<String> {
 
 /// Plans all tables.
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
-    let mut findings = Vec::new();
-    for class in CLASSES {
-        of_class(class, sides.from, sides.to, &mut findings);
-    }
-    if !findings.iter().any(Finding::matters) {
+    let (old, new) = (sides.from.of(&NFT_TABLES), sides.to.of(&NFT_TABLES));
+    // Mostly there is nothing to look at one by one: a bare target, or no nftables at all.
+    if old.len() == new.len() && !CLASSES.into_iter().any(|class| differs(class, sides)) {
         return;
     }
-    let (old, new) = (sides.from.of(&NFT_TABLES), sides.to.of(&NFT_TABLES));
     let mut parts = vec![Part::new("begin", Builder::new(BATCH_BEGIN, 0, &BATCH_OF).finish())];
     for table in old {
         let label = format!("remove {}", table.label(&sides.from.names));
@@ -116,6 +113,12 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
         _ => format!("replace {was} by {is}"),
     };
     draft.transaction(Stage::Nftables, &NFT_TABLES, label, Protocol::Netfilter, parts);
+}
+
+fn differs(class: &'static Class, sides: &Sides<'_>) -> bool {
+    let mut findings = Vec::new();
+    of_class(class, sides.from, sides.to, &mut findings);
+    findings.iter().any(Finding::matters)
 }
 
 fn listed(tables: &[Object], side: &Objects) -> String {

@@ -90,7 +90,7 @@ fn time_in_transit_counts() {
     )
     .unwrap();
     let mut image = image_of(&source);
-    image.manifest.created = image.manifest.created - jiff::SignedDuration::from_secs(100);
+    image.manifest.created -= jiff::SignedDuration::from_secs(100);
     let target = quiet();
     restored(&target, &image).unwrap();
     let listed = target.pod.run(&["nft", "list", "set", "inet", "t", "s"]);

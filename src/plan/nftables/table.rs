@@ -12,7 +12,7 @@ use crate::plan::draft::{APPEND, CREATE};
 use crate::plan::raw::find;
 use crate::plan::step::Part;
 use crate::state::classes::{
-    NFT_CHAINS, NFT_FLOWTABLES, NFT_OBJECTS, NFT_RULES, NFT_SET_ELEMENTS, NFT_SETS, nftables,
+    NFT_CHAINS, NFT_FLOWTABLES, NFT_OBJECTS, NFT_RULES, NFT_SET_ELEMENTS, NFT_SETS,
 };
 use crate::state::{Names, Object, replay};
 
@@ -33,6 +33,7 @@ const NFTA_RULE_POSITION_ID: u16 = 10;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
 const NFTA_SET_ELEM_OBJREF: u16 = 9;
 const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CHAIN: u16 = 2;
@@ -123,7 +124,7 @@ impl Made<'_> {
 impl<'a> Set<'a> {
     fn of(set: &Object, mut elements: Vec<&'a Object>) -> Self {
         // What ended in transit stays ended.
-        elements.retain(|e| nftables::left(&e.value()).is_none_or(|left| left > 1));
+        elements.retain(|element| left(inner(element)).is_none_or(|left| left > 1));
         let flags = raw(set).attribute(NFTA_SET_FLAGS).and_then(|flags| flags.first_chunk());
         let flags = flags.map_or(0, |flags| u32::from_be_bytes(*flags));
         // The kernel tells intervals from the last to the first, and looks for overlaps as they come.
@@ -179,6 +180,12 @@ fn elements(first: &Object, list: &[u8]) -> Vec<u8> {
 fn inner(element: &Object) -> &[u8] {
     let list = raw(element).attribute(NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
     attributes(list).map_while(Result::ok).next().map(|first| first.payload).unwrap_or_default()
+}
+
+/// Milliseconds until an element ends.
+fn left(element: &[u8]) -> Option<u64> {
+    let left = find(attributes(element), NFTA_SET_ELEM_EXPIRATION)?;
+    left.first_chunk().map(|left| u64::from_be_bytes(*left))
 }
 
 fn chain(element: &[u8]) -> Option<&[u8]> {

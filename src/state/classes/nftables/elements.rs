@@ -68,7 +68,7 @@ pub static NFT_SET_ELEMENTS: Class = Class {
 };
 
 /// Milliseconds until the element ends.
-pub fn left(value: &Value) -> Option<u64> {
+fn left(value: &Value) -> Option<u64> {
     value.number("elements.0.expiration")
 }
 

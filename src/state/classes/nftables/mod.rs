@@ -18,7 +18,7 @@ use crate::state::table::{Attr, Dump, Fate, Field, Shape, Source};
 use crate::state::{Fault, Value};
 
 pub use chains::NFT_CHAINS;
-pub use elements::{NFT_SET_ELEMENTS, left};
+pub use elements::NFT_SET_ELEMENTS;
 pub use flowtables::NFT_FLOWTABLES;
 pub use objects::NFT_OBJECTS;
 pub use rules::NFT_RULES;
