@@ -17,8 +17,9 @@ use crate::http::{self, Metrics, Readiness};
 use crate::pod::Runtime;
 
 /// How long the work in hand may take once the agent is to end. What takes longer is gone on with by
-/// the next agent on the node.
-const GRACE: Duration = Duration::from_secs(50);
+/// the next agent on the node. Together with the hook before it (`netckpt cni-uninstall`, at most ten
+/// seconds) it stays well within the chart's `terminationGracePeriodSeconds` of 60.
+const GRACE: Duration = Duration::from_secs(40);
 
 /// How the agent is started.
 #[derive(Debug, Clone, clap::Args)]

@@ -12,6 +12,17 @@ use crate::state::table::{Class, Source};
 #[derive(Debug)]
 pub(super) struct Watch {
     protocols: Vec<Watched>,
+    flows: Vec<Flows>,
+}
+
+/// A subscription to what is told of flows, on a socket of its own: there may be much of it, and what
+/// is lost of it says nothing of other classes.
+#[derive(Debug)]
+struct Flows {
+    socket: Socket,
+    place: usize,
+    /// What was told so far.
+    events: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -31,13 +42,19 @@ impl Watch {
     /// Subscribes in the thread's namespace. What happens from here on is told.
     pub(super) fn open(classes: &[&'static Class]) -> Result<Self, Error> {
         let mut protocols: BTreeMap<Protocol, Watched> = BTreeMap::new();
+        let mut flows = Vec::new();
         for (place, class) in classes.iter().enumerate() {
+            let failed = |source| Error::Subscribe { class: class.name, source };
+            if let Source::Flows { protocol, groups, .. } = class.source {
+                let socket = Socket::open(protocol).map_err(failed)?;
+                socket.subscribe(groups).map_err(failed)?;
+                flows.push(Flows { socket, place, events: Vec::new() });
+            }
             let (Source::Netlink { protocol, groups, notices, .. }
             | Source::Watched { protocol, groups, notices, .. }) = class.source
             else {
                 continue;
             };
-            let failed = |source| Error::Subscribe { class: class.name, source };
             let watched = match protocols.entry(protocol) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
@@ -61,12 +78,23 @@ impl Watch {
                 watched.notices.entry(*notice).or_default().push(place);
             }
         }
-        Ok(Self { protocols: protocols.into_values().collect() })
+        Ok(Self { protocols: protocols.into_values().collect(), flows })
     }
 
     /// Adds the classes that were told of since this was last asked. It does not matter whether the
     /// object told of belongs to the class: it may have belonged before.
+    ///
+    /// Flows first: what holds until the others were asked has held when these were.
     pub(super) fn told(&mut self, stale: &mut Stale) -> Result<(), Error> {
+        for flows in &mut self.flows {
+            let events = flows.socket.events().map_err(Error::Events)?;
+            flows.events.extend_from_slice(&events.bytes);
+            if events.lost {
+                // There is a gap in what was told, so that it must be read again after all.
+                flows.events.clear();
+                stale.insert(flows.place);
+            }
+        }
         for watched in &mut self.protocols {
             // nftables tells of a transaction only after its changes can be seen.
             if watched.protocol == Protocol::Netfilter {
@@ -84,5 +112,16 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Takes into a section of flows what was told of them since its reading began or this was last
+    /// asked.
+    pub(super) fn merge(&mut self, place: usize, class: &Class, section: &mut Vec<u8>) {
+        let Source::Flows { merge, .. } = class.source else { return };
+        let flows = self.flows.iter_mut().find(|flows| flows.place == place);
+        if let Some(flows) = flows.filter(|flows| !flows.events.is_empty()) {
+            *section = merge(section, &flows.events);
+            flows.events.clear();
+        }
     }
 }

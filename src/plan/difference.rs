@@ -201,7 +201,7 @@ pub(super) fn of_class(
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
-        let weight = if early { Weight::Informs } else { Weight::Matters };
+        let weight = if early || class.grows { Weight::Informs } else { Weight::Matters };
         add(object, &from.names, Kind::Extra, weight);
     }
     if !delta.added.is_empty() || !delta.removed.is_empty() {

@@ -6,7 +6,7 @@ use super::{Action, Error, Part, Plan, Side, Stage, Step};
 use crate::image::Snapshot;
 use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
-use crate::state::table::Class;
+use crate::state::table::{Class, Source};
 use crate::state::{self, Names, Object};
 
 /// `NLM_F_REQUEST`.
@@ -124,7 +124,13 @@ impl Draft {
         message: Vec<u8>,
         tolerated: &'static [i32],
     ) {
-        let action = Action::Send { protocol: Protocol::Route, message };
+        let protocol = match class.source {
+            Source::Netlink { protocol, .. }
+            | Source::Watched { protocol, .. }
+            | Source::Flows { protocol, .. } => protocol,
+            Source::Read(_) | Source::Sysctl => Protocol::Route,
+        };
+        let action = Action::Send { protocol, message };
         self.steps.push(Step { stage, side, class: class.name, label, action, tolerated });
     }
 

@@ -10,6 +10,7 @@
 //! ([`differences`]). The files beside this one hold what of a class is more than that.
 
 mod addresses;
+mod conntrack;
 mod difference;
 mod draft;
 mod link;
@@ -120,6 +121,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
     nftables::plan(&sides, &mut draft);
+    conntrack::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 

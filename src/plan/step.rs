@@ -28,6 +28,9 @@ pub enum Stage {
     JoinLinks,
     /// Before anything is sent or received. Chains may be bound to links.
     Nftables,
+    /// After the rules that use labels, and before any packet can come: one that comes too early
+    /// would make an entry without the translation that its flow has.
+    Conntrack,
     /// The ends outside: carrier comes with both ends up.
     HostLinks,
     RaiseLinks,
@@ -60,6 +63,7 @@ impl fmt::Display for Stage {
             Self::LinkSysctls => "sysctls of links",
             Self::JoinLinks => "join masters",
             Self::Nftables => "nftables",
+            Self::Conntrack => "connection tracking",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
             Self::Addresses => "addresses",

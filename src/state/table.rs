@@ -48,6 +48,9 @@ pub struct Class {
     /// Whether an object with anything that its table does not know can't be carried: without it, it
     /// would mean something else (a rule that matches more).
     pub strict: bool,
+    /// Whether traffic adds objects at any time, so that one more than the image has is told, but is no
+    /// difference that matters.
+    pub grows: bool,
     /// The test that shows that the class comes back, for the generated table in the docs.
     pub shown_by: &'static str,
 }
@@ -71,6 +74,7 @@ impl Class {
         mend: |_| Vec::new(),
         fleeting: |_| false,
         strict: false,
+        grows: false,
         shown_by: "",
     };
 }
@@ -97,6 +101,17 @@ pub enum Source {
         protocol: Protocol,
         groups: &'static [u32],
         notices: &'static [u16],
+    },
+    /// Objects that traffic makes, changes and ends all the time, so that a second reading would never
+    /// give what the first gave. They are read once; `merge` takes into that section (the first) what
+    /// was told in the groups since before the reading began (the second).
+    Flows {
+        read: fn(&mut crate::state::Reader) -> Result<Vec<u8>, crate::state::ReadError>,
+        protocol: Protocol,
+        groups: &'static [u32],
+        merge: fn(&[u8], &[u8]) -> Vec<u8>,
+        /// Reads the objects of a section again, one by one.
+        again: fn(&mut crate::state::Reader, &[u8]) -> Result<Vec<u8>, crate::state::ReadError>,
     },
 }
 

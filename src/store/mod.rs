@@ -65,8 +65,8 @@ pub fn key(prefix: &str, digest: &str) -> String {
     format!("{}/{}{SUFFIX}", prefix.trim_matches('/'), digest.trim_start_matches("sha256:"))
 }
 
-/// Key prefix of a pod's images: `NAMESPACE/NAME-UID`. A long name is cut: a file's name ends at 255
-/// bytes, and the UID tells pods apart.
+/// Key prefix of the images of one NetCheckpoint: `NAMESPACE/NAME-UID`. A long name is cut: a file's
+/// name ends at 255 bytes, and the UID tells objects apart.
 #[must_use]
 pub fn prefix(namespace: &str, name: &str, uid: &str) -> String {
     let name: String = name.chars().take(128).collect();

@@ -1,6 +1,6 @@
 """Writes the answers to the dumps of `src/state/classes` to NAME.bin, sequence and port zeroed.
 
-With a word, only those whose name starts with it.
+With names, only those sections.
 """
 
 import socket
@@ -27,8 +27,12 @@ DUMPS = {
     "nft-rules": [(10 << 8 | 7, bytes(4))],
     "nft-sets": [(10 << 8 | 10, bytes(4))],
     "nft-objects": [(10 << 8 | 19, bytes(4))],
+    "conntrack": [(0x101, bytes(4))],
+    "conntrack-expectations": [(0x201, bytes(4))],
 }
+NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
+NETFILTER = ("conntrack", "conntrack-expectations")
 NFT_MSG_GETSETELEM = 10 << 8 | 13
 
 
@@ -66,11 +70,24 @@ def elements(sock, sets):
                     yield struct.pack("=IHHII", 16 + len(body), 10 << 8 | 12, 0, 0, 0) + body
 
 
-wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-for name, dumps in DUMPS.items():
-    if not name.startswith(wanted):
-        continue
-    protocol = NETLINK_NETFILTER if name.startswith("nft-") else 0
+def flows():
+    """A redirected connection, and one of FTP with an expectation; they stay open."""
+    ends = []
+    for asked, listens in (80, 15001), (21, 21):
+        listener = socket.create_server(("127.0.0.1", listens))
+        client = socket.create_connection(("127.0.0.1", asked))
+        ends += [listener, client, listener.accept()[0]]
+    server, client = ends[-1], ends[-2]
+    for command in b"USER me\r\n", b"PORT 127,0,0,1,156,65\r\n":
+        client.sendall(command)
+        server.recv(64)
+    return ends
+
+
+ends = flows()
+for name in sys.argv[1:] or DUMPS:
+    dumps = DUMPS[name]
+    protocol = NETLINK_NETFILTER if name in NETFILTER or name.startswith("nft-") else NETLINK_ROUTE
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     sock.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
     if name == "nft-sets":

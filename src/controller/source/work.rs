@@ -19,7 +19,7 @@ use super::reading;
 use super::record::{self, Failure, News, RecordError};
 use super::removal::{self, prefix};
 use super::spool::{Spool, SpoolError, Spooled};
-use crate::api::{ConditionType, ImageStatus, NetCheckpoint, OnUnsupported, Reason, Traffic, find};
+use crate::api::{ConditionType, ImageStatus, NetCheckpoint, OnUnsupported, Reason, find};
 use crate::controller::{Agent, SharedAgent, Storage, StorageError};
 use crate::http::Role;
 use crate::image;
@@ -182,11 +182,6 @@ async fn advance(agent: &Agent, seen: &mut NetCheckpoint) -> Result<(), Setback>
 
 async fn capture(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Spooled, Setback> {
     let pod = pod(agent, checkpoint)?;
-    if checkpoint.spec.traffic == Traffic::Held {
-        // The hold belongs here: in force and read back before anything is captured.
-        let message = "this version can't hold a pod's traffic: use traffic: Running".to_owned();
-        return Err(Setback::Ended(Step::Before, Reason::HoldFailed, message));
-    }
     let start = Instant::now();
     let spooled = reading::read(agent, checkpoint, &pod).await.map_err(|error| {
         let (reason, message) = (error.reason(), error.to_string());

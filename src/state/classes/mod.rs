@@ -1,6 +1,7 @@
 //! The classes, one file each.
 
 mod addresses;
+pub mod conntrack;
 mod encapsulations;
 mod families;
 pub mod links;
@@ -15,6 +16,7 @@ pub mod sysctls;
 use super::table::Class;
 
 pub use addresses::ADDRESSES;
+pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
 pub use links::LINKS;
 pub use neighbour_tables::NEIGHBOUR_TABLES;
 pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
@@ -27,7 +29,7 @@ pub use rules::RULES;
 pub use sysctls::SYSCTLS;
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 16] = [
+pub static CLASSES: [&Class; 18] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -44,6 +46,8 @@ pub static CLASSES: [&Class; 16] = [
     &NFT_FLOWTABLES,
     &NFT_SET_ELEMENTS,
     &NFT_RULES,
+    &CONNTRACK,
+    &CONNTRACK_EXPECTATIONS,
 ];
 
 /// The class of this name.
