@@ -64,6 +64,9 @@ pub struct Host {
     /// Names and indexes that are taken on the host, as far as the image asks for them.
     pub names: BTreeSet<String>,
     pub indexes: BTreeSet<u32>,
+    /// An outer end is made only where the image tells it, or the node's own setup had made it. Else
+    /// one that nobody knows is made with the kernel's defaults, and raised.
+    pub known_only: bool,
 }
 
 /// What is to be done, in order.
@@ -87,6 +90,10 @@ pub enum Error {
     ParentOutside { link: String, kind: String },
     #[error("{link}: links stand on each other in a circle")]
     Circle { link: String },
+    #[error(
+        "{link}: the image does not tell its other end; it was not in the node's namespace, and is not made there"
+    )]
+    NoEnd { link: String },
     #[error("{link}: the host has no free name for its outer end (tried {tried})")]
     NoName { link: String, tried: String },
 }
@@ -98,7 +105,7 @@ impl Error {
         match self {
             Self::Malformed { .. } => "ImageMalformed",
             Self::NoHost { .. } => "NoHostNamespace",
-            Self::ParentOutside { .. } => "ParentOutside",
+            Self::ParentOutside { .. } | Self::NoEnd { .. } => "ParentOutside",
             Self::Circle { .. } => "ImageInvalid",
             Self::NoName { .. } => "HostNameTaken",
         }

@@ -68,7 +68,7 @@ fn send(
     let failed = |source| Failure::Netlink { what: "sending", source };
     let socket = match (side, &mut hands.host) {
         (Side::Inside, _) => hands.reader.socket(protocol).map_err(failed)?,
-        (Side::Host, Some(host)) => host,
+        (Side::Host, Some((host, _))) => host,
         // A plan without a host has no steps there.
         (Side::Host, None) => return Ok(()),
     };
