@@ -230,7 +230,7 @@ async fn store(
     let stored = match put {
         Ok(stored) => stored,
         Err(error) => {
-            agent.storages.forget(&storage.name).await;
+            agent.storages.doubt(&storage.name).await;
             return Err(storage.failed(error).into());
         }
     };
