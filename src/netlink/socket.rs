@@ -23,6 +23,10 @@ const CHUNK: usize = 512;
 /// Bytes sent at once by [`Socket::batch`].
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// Most bytes of one answer. A pod's own objects can be many: what is kept of them must not take the
+/// node's memory. It is what a section of an image may have.
+pub(super) const LARGEST: usize = 512 << 20;
+
 /// What a dump gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dump {
@@ -47,6 +51,8 @@ pub struct Socket {
     sequence: u32,
     /// What was received last; its room is used again and again.
     received: Vec<u8>,
+    /// Most bytes of one answer.
+    pub(super) largest: usize,
 }
 
 impl Socket {
@@ -87,7 +93,7 @@ impl Socket {
         let wait = libc::timeval { tv_sec: DEADLINE.as_secs() as libc::time_t, tv_usec: 0 };
         set(raw, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &wait).map_err(|_| system("deadline"))?;
         set(raw, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &wait).map_err(|_| system("deadline"))?;
-        Ok(Self { fd, sequence: 0, received: Vec::new() })
+        Ok(Self { fd, sequence: 0, received: Vec::new(), largest: LARGEST })
     }
 
     /// Joins multicast groups, by number (`RTNLGRP_*`, `NFNLGRP_*`).
@@ -308,11 +314,16 @@ impl Socket {
         }
     }
 
-    /// Receives until the answer to `sequence` is complete; what is not part of it is dropped.
+    /// Receives until the answer to `sequence` is complete; what is not part of it is dropped. An
+    /// answer that is too large is not received to its end: the socket is of no use after that.
     fn collect(&mut self, sequence: u32, into: &mut Vec<u8>, dump: bool) -> Result<bool, Error> {
         let mut interrupted = false;
+        let start = into.len();
         loop {
             self.receive(0)?;
+            if (into.len() - start).saturating_add(self.received.len()) > self.largest {
+                return Err(Error::TooLarge { limit: self.largest });
+            }
             match sift(&self.received, sequence, &mut interrupted, into)? {
                 Sifted::More => {}
                 Sifted::Done => return Ok(interrupted),
