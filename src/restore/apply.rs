@@ -113,7 +113,9 @@ fn write(run: &[Step], refused: &mut Vec<Refused>) {
 fn write_one(step: &Step) -> Result<(), Refusal> {
     let Action::Write { path, value } = &step.action else { return Ok(()) };
     let open = std::fs::OpenOptions::new().write(true).open(format!("/proc/sys/net/{path}"));
-    open.and_then(|mut file| file.write_all(value)).map_err(|error| Refusal {
+    // With a line feed, since of an empty value nothing would be written at all.
+    let line = [value.as_slice(), b"\n"].concat();
+    open.and_then(|mut file| file.write_all(&line)).map_err(|error| Refusal {
         errno: error.raw_os_error().unwrap_or(libc::EIO),
         message: None,
         offset: None,
