@@ -112,6 +112,33 @@ fn values_reach_the_objects() {
     assert!(yaml.contains("hostPath: {path: /var/run/crio, type: Directory}"));
 }
 
+/// Secrets are readable by name only: those named, and the one of the release's storage.
+#[test]
+fn agents_read_no_secret_that_is_not_named() {
+    let secrets = |settings: &[&str]| {
+        let objects = objects(&render(settings).unwrap());
+        let role = objects.iter().find(|object| object["kind"] == "Role").unwrap().clone();
+        let rules = role["rules"].as_array().unwrap().clone();
+        let rule = rules.into_iter().find(|rule| rule["resources"] == json!(["secrets"]));
+        rule.map(|rule| rule["resourceNames"].clone())
+    };
+    let storage = |create: bool, reference: &Value| {
+        let s3 = json!({"bucket": "images", "secretRef": reference});
+        format!("storage={}", json!({"create": create, "spec": {"type": "S3", "s3": s3}}))
+    };
+    let own = storage(true, &json!({"name": "own"}));
+    assert_eq!(secrets(&[]), None);
+    assert_eq!(secrets(&[&own]), Some(json!(["own"])));
+    let named = "rbac.secretNames=[\"other\",\"own\"]";
+    assert_eq!(secrets(&[&own, named]), Some(json!(["other", "own"])));
+    assert_eq!(secrets(&[&storage(false, &json!({"name": "own"}))]), None);
+    let elsewhere = json!({"name": "own", "namespace": "elsewhere"});
+    assert_eq!(secrets(&[&storage(true, &elsewhere)]), None);
+    let anonymous =
+        "storage={\"create\":true,\"spec\":{\"type\":\"S3\",\"s3\":{\"bucket\":\"abc\"}}}";
+    assert_eq!(secrets(&[anonymous]), None);
+}
+
 /// The API server with the chart in it, installed by helm as users do.
 fn installed() -> &'static ApiServer {
     static INSTALLED: Once = Once::new();
@@ -121,6 +148,7 @@ fn installed() -> &'static ApiServer {
             let output = Command::new(tool("helm"))
                 .args([verb, "netckpt"])
                 .arg(repository("charts/netckpt"))
+                .args(["--set-json", "rbac.secretNames=[\"store-keys\"]"])
                 .args(["--create-namespace", "--namespace", NAMESPACE, "--kubeconfig"])
                 .arg(server.kubeconfig())
                 .env("HELM_CACHE_HOME", server.kubeconfig().with_file_name("helm"))
@@ -239,13 +267,15 @@ fn an_agent_may_do_its_work_and_no_more() {
         ("default", "watch", "pods"),
         ("default", "patch", "pods/status"),
         ("default", "create", "events.events.k8s.io"),
-        (NAMESPACE, "get", "secrets"),
+        (NAMESPACE, "get", "secrets/store-keys"),
         (NAMESPACE, "get", "daemonsets/netckpt"),
     ] {
         assert!(can(namespace, verb, what), "may not {verb} {what} in {namespace}");
     }
     for (namespace, verb, what) in [
-        ("default", "get", "secrets"),
+        ("default", "get", "secrets/store-keys"),
+        (NAMESPACE, "get", "secrets"),
+        (NAMESPACE, "get", "secrets/other"),
         (NAMESPACE, "list", "secrets"),
         ("default", "create", "netcheckpoints"),
         ("default", "delete", "netcheckpoints"),
@@ -290,20 +320,27 @@ fn an_agent_is_held_to_its_node() {
     create_checkpoint(server, name);
 
     // Before the claim.
-    let ready = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "Pending",
+    let ready = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "NodeHasNoAgent",
         "message": "", "lastTransitionTime": "2026-11-30T12:00:00Z"}]});
     report(server, &b, name, &ready).succeeds();
+    let no_result = "a checkpoint that no agent has claimed has no image and is not ready";
+    let done = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "CheckpointCompleted",
+        "message": "", "lastTransitionTime": "2026-11-30T12:00:00Z"}]});
+    report(server, &b, name, &done).refused(no_result);
+    let image = json!({"image": {"storageName": "s", "key": "k", "sizeBytes": 1, "formatVersion": 1,
+        "digest": format!("sha256:{}", "0".repeat(64))}});
+    report(server, &b, name, &image).refused(no_result);
     report(server, &b, name, &json!({"nodeName": "node-a"}))
-        .is_refused("the agent of node-b can claim for its own node only, not for node-a");
+        .refused("the agent of node-b can claim for its own node only, not for node-a");
     report(server, &a, name, &json!({"nodeName": "node-a", "podIPs": ["10.0.0.1"]})).succeeds();
 
     // What was asked for is not an agent's to change, the finalizer is.
     patch(server, &a, what, &json!({"spec": {"deletionPolicy": "Retain"}}))
-        .is_refused("an agent does not change what was asked for");
+        .refused("an agent does not change what was asked for");
     patch(server, &a, what, &json!({"metadata": {"labels": {"x": "y"}}}))
-        .is_refused("an agent changes nothing of the metadata but its own finalizer");
+        .refused("an agent changes nothing of the metadata but its own finalizer");
     patch(server, &a, what, &json!({"metadata": {"finalizers": ["else.io/x"]}}))
-        .is_refused("an agent changes nothing of the metadata but its own finalizer");
+        .refused("an agent changes nothing of the metadata but its own finalizer");
     patch(server, &a, what, &json!({"metadata": {"finalizers": ["netckpt.io/image"]}})).succeeds();
 
     // Another node's agent reports its restores and nothing else.
@@ -311,10 +348,10 @@ fn an_agent_is_held_to_its_node() {
         json!({"podUID": uid, "podName": "p", "nodeName": node, "state": "InProgress",
                "reason": "RestoreInProgress"})
     };
-    report(server, &b, name, &json!({"podIPs": ["10.0.0.2"]})).is_refused(
+    report(server, &b, name, &json!({"podIPs": ["10.0.0.2"]})).refused(
         "the agent of node-b can report restores only: the checkpoint is the work of the agent of node-a",
     );
-    report(server, &b, name, &json!({"podIPs": null})).is_refused("can report restores only");
+    report(server, &b, name, &json!({"podIPs": null})).refused("can report restores only");
     report(server, &b, name, &json!({"restores": [restore("1", "node-b")]})).succeeds();
     let only_own = "can report restores of its own node only";
     report(
@@ -323,8 +360,8 @@ fn an_agent_is_held_to_its_node() {
         name,
         &json!({"restores": [restore("1", "node-b"), restore("2", "node-a")]}),
     )
-    .is_refused(only_own);
-    report(server, &a, name, &json!({"restores": []})).is_refused(only_own);
+    .refused(only_own);
+    report(server, &a, name, &json!({"restores": []})).refused(only_own);
     report(
         server,
         &a,
@@ -346,7 +383,7 @@ fn an_agent_is_held_to_its_node() {
     // A token that names no node is nobody's.
     let unbound = server.kubectl(&["create", "token", "netckpt", "-n", NAMESPACE]).succeeds();
     report(server, unbound.trim_end(), name, &json!({"podIPs": ["10.0.0.4"]}))
-        .is_refused("an agent's token must name its node");
+        .refused("an agent's token must name its node");
 }
 
 #[test]
@@ -363,12 +400,12 @@ fn an_agent_sets_one_condition_of_its_own_pods() {
                                "lastTransitionTime": "2026-11-30T12:00:00Z"}]})
     };
     patch("pod-node-a", &condition("netckpt.io/NetworkRestored")).succeeds();
-    patch("pod-node-a", &condition("Ready")).is_refused("nothing else of its status");
+    patch("pod-node-a", &condition("Ready")).refused("nothing else of its status");
     patch("pod-node-a", &json!({"podIP": "10.9.9.9", "podIPs": [{"ip": "10.9.9.9"}]}))
-        .is_refused("nothing else of its status");
-    patch("pod-node-a", &json!({"phase": "Failed"})).is_refused("nothing else of its status");
+        .refused("nothing else of its status");
+    patch("pod-node-a", &json!({"phase": "Failed"})).refused("nothing else of its status");
     patch("pod-node-b", &condition("netckpt.io/NetworkRestored"))
-        .is_refused("the agent of node-a can report on pods of its own node only");
+        .refused("the agent of node-a can report on pods of its own node only");
 }
 
 /// An agent's plugin goes with the DaemonSet, and with nothing else.

@@ -134,11 +134,11 @@ report() {
 		awk -F '\x1f' '{
 			printf "%s %-66s %s\n", ($1 == $2 ? " " : "*"), substr($1, 1, 65), $2
 			total++; equal += ($1 == $2)
-		} END { printf "\n%d of %d lines are equal.\n", equal, total }'
+		} END { printf "\n%d of %d lines are equal.\n", equal, total; exit equal != total }'
 	printf '\nThe tool, asked on node-b:  netckpt verify s3://%s/... --netns %s\n  ' "$STORE_BUCKET" "$TARGET_NETNS"
 	verify
 	printf '\nFrom the client, to the kept address:  '
-	ip netns exec "${NETNS_PREFIX}client" curl -sS --max-time 5 "http://$ADDRESS/" || say "not reached from there: the path of other nodes is not switched"
+	ip netns exec "${NETNS_PREFIX}client" curl -sS --max-time 5 "http://$ADDRESS/"
 	in_namespace get netcheckpoint web -o json | jq -r '
 		"\nimage    \(.status.image.sizeBytes) bytes, \(.status.image.digest)",
 		"capture  \(.status.timings.captureMs) ms",

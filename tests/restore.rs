@@ -195,9 +195,7 @@ fn rich(label: &str) -> Pair {
         .replace("1,2/2,5", "1/2,3")
         .as_str());
     // Duplicate address detection is over and the kernel has all its routes.
-    pair.pod.sh(
-        "for i in $(seq 50); do ip -6 addr | grep -q tentative || exit 0; sleep 0.1; done; exit 1",
-    );
+    pair.pod.settle();
     pair
 }
 
@@ -231,6 +229,7 @@ fn prepared(label: &str, index: u32) -> Pair {
          link set eth0 up
          addr add 10.5.0.99/24 dev eth0
          route add default via 10.5.0.1");
+    pair.pod.settle();
     pair
 }
 
@@ -426,4 +425,45 @@ fn a_route_whose_gateway_went_away_comes_back() {
         restored(&target, &image);
         assert_told_same(&source.pod, &target.pod);
     }
+}
+
+/// What a target has already and the image has otherwise: for each case, what is done in a pod before
+/// it is captured, and in the one that is to become it.
+const OVER: &[(&str, &str, &str)] =
+    &[("a value that is empty", "", "sysctl -qw net.ipv4.ip_local_reserved_ports=3000-3001")];
+
+#[test]
+fn what_a_target_has_otherwise_is_mended() {
+    let mut failures = Vec::new();
+    for (name, source, target) in OVER {
+        let pods = [prepared("over", 2), prepared("over-to", 2)];
+        pods[0].pod.sh(source);
+        pods[1].pod.sh(target);
+        let image = captured(&pods[0]);
+        let outcome = restore::restore(
+            &pods[1].pod.open(),
+            Some(&pods[1].node.open()),
+            &image,
+            &Options::default(),
+        );
+        if let Err(error) = outcome {
+            failures.push(format!("{name}: {error}"));
+            continue;
+        }
+        let (said, shall) = (told(&pods[1].pod), told(&pods[0].pod));
+        let kept = |line: &&String| {
+            let here = ["net.", "ip -j -d -4 ", "ip -j -d nexthop"];
+            here.iter().any(|start| line.starts_with(start))
+        };
+        let said: Vec<_> = said.iter().filter(kept).collect();
+        let shall: Vec<_> = shall.iter().filter(kept).collect();
+        if said != shall {
+            let only = |these: &[&String], those: &[&String]| -> Vec<String> {
+                these.iter().filter(|l| !those.contains(l)).map(|l| l.to_string()).collect()
+            };
+            let (more, less) = (only(&said, &shall), only(&shall, &said));
+            failures.push(format!("{name}: too much {more:#?}, missing {less:#?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -13,6 +13,7 @@ main() {
 	step "packages" tests/cluster/install.sh
 	step "compile" cargo test --locked --no-run
 	step "cluster" tests/cluster/up.sh >/dev/null
+	step "fit for the tests" tests/cluster/smoke.sh
 	step "agents" tests/cluster/deploy.sh
 	step "tests" cargo test --locked --no-fail-fast "$@"
 	# The test of one instant must be able to fail: without the second reading it has to find torn images.

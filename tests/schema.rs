@@ -73,7 +73,7 @@ fn patch_status(name: &str, status: &Value) -> apiserver::Answer {
 fn each_rule_refuses_with_its_message() {
     let mut seen = BTreeSet::new();
     let mut refused = |answer: apiserver::Answer, message: &'static str| {
-        answer.is_refused(message);
+        answer.refused(message);
         seen.insert(message.to_owned());
     };
 
@@ -268,7 +268,7 @@ fn bounds_and_enums_are_kept() {
     ] {
         let mut spec = json!({"sourcePodName": "web"});
         spec[field] = value;
-        create(&checkpoint("bounds", &spec)).is_refused(words);
+        create(&checkpoint("bounds", &spec)).refused(words);
     }
     create(&checkpoint("bounds", &json!({"sourcePodName": "web"}))).succeeds();
     let image = |digest: &str| {
@@ -276,7 +276,7 @@ fn bounds_and_enums_are_kept() {
             "storageName": "s", "key": "k", "digest": digest, "sizeBytes": 1, "formatVersion": 1,
         }})
     };
-    patch_status("bounds", &image("md5:1")).is_refused("status.image.digest");
+    patch_status("bounds", &image("md5:1")).refused("status.image.digest");
     patch_status("bounds", &image(&format!("sha256:{}", "0".repeat(64)))).succeeds();
     let restores: Vec<_> = (0..=netckpt::api::MAX_RESTORES)
         .map(|n| {
@@ -284,10 +284,10 @@ fn bounds_and_enums_are_kept() {
                    "state": "Restored", "reason": "Restored"})
         })
         .collect();
-    patch_status("bounds", &json!({"restores": restores})).is_refused("must have at most 16 items");
+    patch_status("bounds", &json!({"restores": restores})).refused("must have at most 16 items");
     patch_status("bounds", &json!({"restores": restores[1..]})).succeeds();
     let twice = [&restores[0], &restores[0]];
-    patch_status("bounds", &json!({"restores": twice})).is_refused("Duplicate value");
+    patch_status("bounds", &json!({"restores": twice})).refused("Duplicate value");
 }
 
 #[test]

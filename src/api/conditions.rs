@@ -38,7 +38,9 @@ impl ConditionType {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ready => "The summary: the image is stored and can be restored from.",
-            Self::Held => "The pod's traffic is held, and was seen held.",
+            Self::Held => {
+                "The pod's traffic is held, and was seen held. Not set by this version, which refuses to hold."
+            }
             Self::Captured => "The pod's network was read in one instant.",
             Self::Stored => "The store has confirmed the image.",
         }

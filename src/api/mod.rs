@@ -24,7 +24,7 @@ pub use names::{
 pub use reasons::{Reason, RestoreReason, StorageReason};
 pub use status::{
     Evidence, ImageStatus, MAX_NOT_CARRIED, MAX_RESTORES, NetCheckpointStatus, NotCarried,
-    RestoreState, RestoreStatus, Timings, with_restore,
+    RestoreState, RestoreStatus, Timings,
 };
 pub use storage::{
     FileStorage, NetCheckpointStorage, NetCheckpointStorageSpec, NetCheckpointStorageStatus,

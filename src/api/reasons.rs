@@ -51,8 +51,6 @@ macro_rules! reasons {
 reasons! {
     /// Reasons of a `NetCheckpoint`'s conditions.
     Reason {
-        Pending: "No agent has claimed it yet.",
-            "Wait; after some seconds it is claimed or says why not.";
         CheckpointInProgress: "The agent of the pod's node is at it.",
             "Wait; it ends within timeoutSeconds.";
         CheckpointCompleted: "The image is stored and can be restored from.",
@@ -61,7 +59,7 @@ reasons! {
             "";
         ImageStored: "The store has confirmed the image.",
             "";
-        Deleting: "The object is being deleted: a held pod is released, and the image goes unless it is retained.",
+        Deleting: "The object is being deleted, and the image with it unless it is retained.",
             "Wait; the object vanishes once the store has confirmed.";
         SourcePodNotFound: "There is no pod of that name in the namespace.",
             "Check sourcePodName and the namespace, and create another NetCheckpoint.";
@@ -75,8 +73,8 @@ reasons! {
             "See why the DaemonSet netckpt has no ready pod there (kubectl get pods -A -l app.kubernetes.io/name=netckpt -o wide).";
         SandboxNotFound: "The container runtime does not know the pod's sandbox or its network namespace.",
             "See the message for the runtime's words; check the agent's cri-socket.";
-        HoldFailed: "The pod's traffic could not be held, or was not seen held when read back; nothing was captured.",
-            "See the message; the pod goes on undisturbed. Create another NetCheckpoint.";
+        HoldFailed: "A hold was asked for, and this version can't hold a pod's traffic; nothing was captured.",
+            "The pod goes on undisturbed. Create another NetCheckpoint with traffic: Running.";
         CaptureFailed: "The pod's network could not be read.",
             "See the message for the object and the kernel's words.";
         NotCarried: "The network holds what can't be carried, and onUnsupported is Fail.",
@@ -89,18 +87,8 @@ reasons! {
             "See the message; mend the NetCheckpointStorage, its Secret or the bucket's policy.";
         TimedOut: "It was not completed within timeoutSeconds.",
             "See the message for the step that it was at; create another NetCheckpoint with a longer timeoutSeconds.";
-        Interrupted: "The agent was restarted in the middle, and the instant that was being captured is gone.",
-            "Create another NetCheckpoint.";
         CheckpointFailed: "It failed for another reason.",
             "See the message.";
-        TrafficHeld: "The pod's traffic is held; read back and seen in force.",
-            "Set traffic: Running, or delete the object, to release it.";
-        TrafficReleased: "The pod's traffic was released as asked.",
-            "";
-        HoldTimedOut: "The pod's traffic was released because holdTimeoutSeconds were over.",
-            "If the pod has gone on elsewhere in the meantime, delete this one now.";
-        TrafficRunning: "No hold was asked for.",
-            "";
     }
 }
 
@@ -110,16 +98,11 @@ impl Reason {
     pub const fn is_failure(self) -> bool {
         !matches!(
             self,
-            Self::Pending
-                | Self::CheckpointInProgress
+            Self::CheckpointInProgress
                 | Self::CheckpointCompleted
                 | Self::NetworkCaptured
                 | Self::ImageStored
                 | Self::Deleting
-                | Self::TrafficHeld
-                | Self::TrafficReleased
-                | Self::HoldTimedOut
-                | Self::TrafficRunning
         )
     }
 }
@@ -131,8 +114,6 @@ reasons! {
             "Wait; it ends within the CNI plugin's deadline.";
         Restored: "The network was rebuilt, read back and found equal to the image.",
             "";
-        AgentUnavailable: "The CNI plugin did not reach the agent of the node.",
-            "See why the DaemonSet netckpt has no ready pod on the node; kubelet tries again.";
         CheckpointNotFound: "There is no NetCheckpoint of the annotated name in the pod's namespace.",
             "Check the annotation netckpt.io/restore-from.";
         CheckpointNotReady: "The NetCheckpoint is not completed.",
@@ -174,6 +155,6 @@ reasons! {
         SecretNotFound: "The Secret is missing, may not be read by the agents, or lacks a key.",
             "Create it in the agents' namespace with accessKeyID and secretAccessKey.";
         ConditionalPutsIgnored: "The store overwrites an object that a conditional put must not.",
-            "Use a store that honours If-None-Match: images could replace each other.";
+            "Nothing needs to be done: keys are made of digests, so that only equal images replace each other. A store that honours If-None-Match is better.";
     }
 }

@@ -68,11 +68,11 @@ pub struct NetCheckpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<MicroTime>,
 
-    /// When the hold was seen in force.
+    /// When the hold was seen in force; not written by this version, which refuses to hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_at: Option<MicroTime>,
 
-    /// When the hold ends by itself.
+    /// When the hold ends by itself; not written by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_until: Option<MicroTime>,
 
@@ -98,7 +98,7 @@ pub struct NetCheckpointStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["podUID".into()]))]
     pub restores: Vec<RestoreStatus>,
 
-    /// Ready is the summary; Held, Captured and Stored are its steps.
+    /// Ready is the summary; Captured and Stored are its steps, and Held where a version can hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -180,7 +180,7 @@ pub struct Evidence {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Until the hold was in force.
+    /// Until the hold was in force; not written by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub hold_ms: Option<i64>,
@@ -254,24 +254,4 @@ pub enum RestoreState {
     Restored,
     /// It was given up, and the namespace is as it was found.
     Failed,
-}
-
-/// The list of restores with `entry` in it: in place of the one of its pod, or last. Where the list
-/// is full the oldest makes room, those that are in progress only when nothing else is left.
-///
-/// Written as a whole, with the object's `resourceVersion`: the schema bounds the list, and an apply
-/// of one's own entry can't drop another's.
-#[must_use]
-pub fn with_restore(restores: &[RestoreStatus], entry: RestoreStatus) -> Vec<RestoreStatus> {
-    let mut list = restores.to_vec();
-    if let Some(same) = list.iter_mut().find(|old| old.pod_uid == entry.pod_uid) {
-        *same = entry;
-        return list;
-    }
-    while list.len() >= MAX_RESTORES {
-        let ended = |old: &RestoreStatus| old.state != RestoreState::InProgress;
-        list.remove(list.iter().position(ended).unwrap_or(0));
-    }
-    list.push(entry);
-    list
 }

@@ -141,7 +141,8 @@ pub struct S3Storage {
     pub allow_http: bool,
 
     /// Secret with accessKeyID, secretAccessKey and, for temporary credentials, sessionToken.
-    /// Without it requests are not signed.
+    /// Without it the agent signs with what its own environment gives: AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY, a web identity token, or the credentials of its container or machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 

@@ -7,8 +7,8 @@ fn a_transition_keeps_its_time_until_the_status_changes() {
     let mut conditions = Vec::new();
     let at = |second| Timestamp::from_second(second).unwrap();
     let ready = ConditionType::Ready;
-    assert!(set(&mut conditions, ready, false, "Pending", "", Some(1), at(1)));
-    assert!(!set(&mut conditions, ready, false, "Pending", "", Some(1), at(2)));
+    assert!(set(&mut conditions, ready, false, "SourcePodNotFound", "", Some(1), at(1)));
+    assert!(!set(&mut conditions, ready, false, "SourcePodNotFound", "", Some(1), at(2)));
     assert!(set(&mut conditions, ready, false, "CheckpointInProgress", "", Some(1), at(3)));
     assert_eq!(find(&conditions, ready).unwrap().last_transition_time.0, at(1));
     assert!(set(&mut conditions, ready, true, "CheckpointCompleted", "", Some(1), at(4)));
@@ -70,42 +70,4 @@ fn formats_are_known_to_the_api_server() {
         assert!(!yaml.contains(&format!("format: {format}")), "{format}");
     }
     assert!(!yaml.contains("nullable"), "an optional field is there or not, never null");
-}
-
-fn restore(uid: usize, state: RestoreState) -> RestoreStatus {
-    RestoreStatus {
-        pod_uid: uid.to_string(),
-        pod_name: "p".into(),
-        node_name: "n".into(),
-        state,
-        reason: "Restored".into(),
-        message: String::new(),
-        started_at: None,
-        completed_at: None,
-        download_ms: None,
-        rebuild_ms: None,
-        verify_ms: None,
-        total_ms: None,
-    }
-}
-
-proptest::proptest! {
-    /// Whatever restores come in whatever states: the list stays bounded, each pod is in it once, the
-    /// last to come is in it, and one in progress goes only when all are.
-    #[test]
-    fn restores_stay_bounded(
-        restores in proptest::collection::vec((0_usize..40, proptest::bool::ANY), 1..100)
-    ) {
-        let mut list = Vec::new();
-        for (uid, running) in restores {
-            let state = if running { RestoreState::InProgress } else { RestoreState::Restored };
-            let before = list.clone();
-            list = with_restore(&before, restore(uid, state));
-            assert!(list.len() <= MAX_RESTORES);
-            assert_eq!(list.iter().filter(|r| r.pod_uid == uid.to_string()).count(), 1);
-            let in_progress = |r: &&RestoreStatus| r.state == RestoreState::InProgress;
-            let lost = before.iter().find(|old| list.iter().all(|r| r.pod_uid != old.pod_uid));
-            assert!(lost.filter(in_progress).is_none() || before.iter().all(|r| in_progress(&r)));
-        }
-    }
 }

@@ -3,7 +3,8 @@
 //! The first pass reads every class. What was told of or interrupted meanwhile is read again, until
 //! a pass ends with no event: at that moment every section is what the kernel holds, so all of them
 //! are of that one moment. Classes that no notification covers (sysctls) are read once before and
-//! once after: equal, they held at the moment between as well.
+//! once after: equal, they held at the moment between as well. Flows ([`Source::Flows`]) change all the
+//! time: to what was read of them is added what was told since, up to just before that moment.
 
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use super::sysctls::{Sysctls, Unreadable};
 use super::watch::{Stale, Watch};
 use super::{Error, Options};
 use crate::image::Evidence;
+use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
 use crate::state::table::{Class, Source};
 use crate::state::{ReadError, Reader};
@@ -38,8 +40,10 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
         sysctls: None,
         stale: Stale::new(),
         links_again: false,
+        moved: false,
     };
     passes.settle(options, start)?;
+    passes.merge_flows();
     let mut reading = passes.reading;
     if let Some(sysctls) = passes.sysctls {
         reading.unreadable = sysctls.found.unreadable;
@@ -54,11 +58,13 @@ pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>
     let mut section = Vec::new();
     match class.source {
         Source::Sysctl => section = super::sysctls::once().map_err(sysctls_unreadable)?,
-        Source::Read(read) => section = read(reader)?,
+        Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
+            section = read(reader)?;
+        }
         Source::Netlink { protocol, dumps, .. } => {
             for dump in dumps {
                 match reader.dump(protocol, dump.kind, dump.body, &mut section) {
-                    Err(source) if !is_absent(&source) => {
+                    Err(source) if !is_absent(protocol, &source) => {
                         return Err(ReadError::Netlink { what: class.name, source });
                     }
                     _ => {}
@@ -79,6 +85,8 @@ struct Passes<'a> {
     stale: Stale,
     /// Links were read again: there may be files of devices that were not there before.
     links_again: bool,
+    /// Anything was read again: what was read of flows is older than that.
+    moved: bool,
 }
 
 /// The class of sysctls, by its place.
@@ -100,6 +108,13 @@ impl Passes<'_> {
                 self.pass(&again)?;
                 for place in again {
                     self.count_again(place);
+                }
+            }
+            if std::mem::take(&mut self.moved) {
+                self.flows_again()?;
+                self.watch.told(&mut self.stale)?;
+                if !self.stale.is_empty() {
+                    continue;
                 }
             }
             let changed = self.changed_unannounced()?;
@@ -137,7 +152,7 @@ impl Passes<'_> {
                 let found = Sysctls::read().map_err(sysctls_failed)?;
                 self.sysctls = Some(Files { place, found });
             }
-            Source::Read(read) => {
+            Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
                 self.reading.sections[place] = read(self.reader)
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }
@@ -147,7 +162,7 @@ impl Passes<'_> {
                 for dump in dumps {
                     match self.reader.dump(protocol, dump.kind, dump.body, section) {
                         Ok(()) => {}
-                        Err(error) if is_absent(&error) => {}
+                        Err(error) if is_absent(protocol, &error) => {}
                         Err(source) => {
                             let source = ReadError::Netlink { what: "dump", source };
                             return Err(Error::Read { class: class.name, source });
@@ -187,7 +202,27 @@ impl Passes<'_> {
         Ok(changed)
     }
 
+    /// Takes into each section of flows what was told of it.
+    fn merge_flows(&mut self) {
+        for (place, class) in self.classes.iter().enumerate() {
+            self.watch.merge(place, class, &mut self.reading.sections[place]);
+        }
+    }
+
+    /// Reads the known flows again, one by one, now that all else holds.
+    fn flows_again(&mut self) -> Result<(), Error> {
+        self.merge_flows();
+        for (section, class) in self.reading.sections.iter_mut().zip(self.classes) {
+            if let Source::Flows { again, .. } = class.source {
+                *section = again(self.reader, section)
+                    .map_err(|source| Error::Read { class: class.name, source })?;
+            }
+        }
+        Ok(())
+    }
+
     fn count_again(&mut self, place: usize) {
+        self.moved = true;
         let name = self.classes[place].name;
         self.links_again |= name == LINKS.name;
         match self.reading.evidence.read_again.get_mut(name) {
@@ -200,8 +235,13 @@ impl Passes<'_> {
 }
 
 /// The kernel is built without this protocol or address family: there is nothing of the class.
-fn is_absent(error: &crate::netlink::Error) -> bool {
-    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
+pub(super) fn is_absent(protocol: Protocol, error: &crate::netlink::Error) -> bool {
+    match error.errno() {
+        Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => true,
+        // What nfnetlink answers for a subsystem that is not there.
+        Some(libc::EINVAL) => protocol == Protocol::Netfilter,
+        _ => false,
+    }
 }
 
 fn sysctls_unreadable(source: std::io::Error) -> ReadError {

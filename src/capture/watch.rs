@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::Error;
+use super::passes::is_absent;
 use crate::netlink::{Protocol, Socket, messages};
 use crate::state::table::{Class, Source};
 
@@ -11,10 +12,22 @@ use crate::state::table::{Class, Source};
 #[derive(Debug)]
 pub(super) struct Watch {
     protocols: Vec<Watched>,
+    flows: Vec<Flows>,
+}
+
+/// A subscription to what is told of flows, on a socket of its own: there may be much of it, and what
+/// is lost of it says nothing of other classes.
+#[derive(Debug)]
+struct Flows {
+    socket: Socket,
+    place: usize,
+    /// What was told so far.
+    events: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Watched {
+    protocol: Protocol,
     socket: Socket,
     /// Message type to the places of the classes that it tells of.
     notices: BTreeMap<u16, Vec<usize>>,
@@ -29,14 +42,34 @@ impl Watch {
     /// Subscribes in the thread's namespace. What happens from here on is told.
     pub(super) fn open(classes: &[&'static Class]) -> Result<Self, Error> {
         let mut protocols: BTreeMap<Protocol, Watched> = BTreeMap::new();
+        let mut flows = Vec::new();
         for (place, class) in classes.iter().enumerate() {
-            let Source::Netlink { protocol, groups, notices, .. } = class.source else { continue };
             let failed = |source| Error::Subscribe { class: class.name, source };
+            if let Source::Flows { protocol, groups, .. } = class.source {
+                let socket = Socket::open(protocol).map_err(failed)?;
+                socket.subscribe(groups).map_err(failed)?;
+                flows.push(Flows { socket, place, events: Vec::new() });
+            }
+            let (Source::Netlink { protocol, groups, notices, .. }
+            | Source::Watched { protocol, groups, notices, .. }) = class.source
+            else {
+                continue;
+            };
             let watched = match protocols.entry(protocol) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    let socket = Socket::open(protocol).map_err(failed)?;
-                    entry.insert(Watched { socket, notices: BTreeMap::new(), all: Vec::new() })
+                    let socket = match Socket::open(protocol) {
+                        Ok(socket) => socket,
+                        // Then there is nothing of the class either.
+                        Err(error) if is_absent(protocol, &error) => continue,
+                        Err(error) => return Err(failed(error)),
+                    };
+                    entry.insert(Watched {
+                        protocol,
+                        socket,
+                        notices: BTreeMap::new(),
+                        all: Vec::new(),
+                    })
                 }
             };
             watched.socket.subscribe(groups).map_err(failed)?;
@@ -45,13 +78,28 @@ impl Watch {
                 watched.notices.entry(*notice).or_default().push(place);
             }
         }
-        Ok(Self { protocols: protocols.into_values().collect() })
+        Ok(Self { protocols: protocols.into_values().collect(), flows })
     }
 
     /// Adds the classes that were told of since this was last asked. It does not matter whether the
     /// object told of belongs to the class: it may have belonged before.
+    ///
+    /// Flows first: what holds until the others were asked has held when these were.
     pub(super) fn told(&mut self, stale: &mut Stale) -> Result<(), Error> {
+        for flows in &mut self.flows {
+            let events = flows.socket.events().map_err(Error::Events)?;
+            flows.events.extend_from_slice(&events.bytes);
+            if events.lost {
+                // There is a gap in what was told, so that it must be read again after all.
+                flows.events.clear();
+                stale.insert(flows.place);
+            }
+        }
         for watched in &mut self.protocols {
+            // nftables tells of a transaction only after its changes can be seen.
+            if watched.protocol == Protocol::Netfilter {
+                watched.socket.pass_transactions().map_err(Error::Events)?;
+            }
             let events = watched.socket.events().map_err(Error::Events)?;
             if events.lost {
                 stale.extend(&watched.all);
@@ -64,5 +112,16 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Takes into a section of flows what was told of them since its reading began or this was last
+    /// asked.
+    pub(super) fn merge(&mut self, place: usize, class: &Class, section: &mut Vec<u8>) {
+        let Source::Flows { merge, .. } = class.source else { return };
+        let flows = self.flows.iter_mut().find(|flows| flows.place == place);
+        if let Some(flows) = flows.filter(|flows| !flows.events.is_empty()) {
+            *section = merge(section, &flows.events);
+            flows.events.clear();
+        }
     }
 }

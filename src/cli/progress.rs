@@ -1,6 +1,5 @@
 //! Progress of what may take longer than a second.
 
-use std::io::IsTerminal;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -19,9 +18,7 @@ impl Progress {
             let start = Instant::now();
             let mut pause = Duration::from_secs(1);
             while waits.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
-                if std::io::stderr().is_terminal() || start.elapsed() > Duration::from_secs(5) {
-                    eprintln!("{what}: {} s", start.elapsed().as_secs());
-                }
+                eprintln!("{what}: {} s", start.elapsed().as_secs());
                 pause = Duration::from_secs(5);
             }
         });

@@ -1,6 +1,7 @@
 //! What the agent tells over HTTP: that it lives, whether it is ready, and its metrics. Nothing can
 //! be changed here.
 
+pub mod connections;
 mod metrics;
 mod readiness;
 
@@ -9,7 +10,7 @@ pub use readiness::{NotYet, Readiness};
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::Router;
 use axum::extract::State;
@@ -17,6 +18,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+
+/// Connections at once: kubelet's probes, a scraper or two, and a person.
+const CONNECTIONS: usize = 32;
 
 /// Serves `/healthz`, `/readyz` and `/metrics` until `stop` ends.
 ///
@@ -28,8 +32,26 @@ pub async fn serve(
     metrics: Metrics,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
-    axum::serve(listener, routes(readiness, metrics)).with_graceful_shutdown(stop).await
+    let listener = listen(address).await?;
+    connections::serve(listener, routes(readiness, metrics), CONNECTIONS, stop).await;
+    Ok(())
+}
+
+/// Every address of the node is `[::]`, and `0.0.0.0` where the kernel was started without IPv6.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) => match without_v6(address, &error) {
+            Some(v4) => TcpListener::bind(v4).await,
+            None => Err(error),
+        },
+        listener => listener,
+    }
+}
+
+fn without_v6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let has_no_v6 = error.raw_os_error() == Some(libc::EAFNOSUPPORT);
+    (has_no_v6 && address.ip() == Ipv6Addr::UNSPECIFIED)
+        .then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
 }
 
 fn routes(readiness: Readiness, metrics: Metrics) -> Router {
@@ -84,6 +106,16 @@ mod tests {
         assert_eq!(fetch(&router, "/healthz").await.0, StatusCode::OK);
         drop((socket, watches));
         assert_eq!(fetch(&router, "/readyz").await.0, StatusCode::OK);
+    }
+
+    #[test]
+    fn every_address_needs_no_v6() {
+        let none = io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
+        let taken = io::Error::from_raw_os_error(libc::EADDRINUSE);
+        let every = "[::]:9310".parse().unwrap();
+        assert_eq!(without_v6(every, &none), Some("0.0.0.0:9310".parse().unwrap()));
+        assert_eq!(without_v6(every, &taken), None);
+        assert_eq!(without_v6("[::1]:9310".parse().unwrap(), &none), None);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! How two sections of a class differ, object by object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Group;
@@ -134,7 +134,7 @@ pub enum Kind {
     Extra,
     /// There with other contents. Left is how it is, right how it shall be.
     Differs(Vec<Difference>),
-    /// All objects are there, but not in the order in which the kernel looks at them.
+    /// Those objects of a group that are there are not in the order in which the kernel looks at them.
     Order,
 }
 
@@ -169,7 +169,12 @@ pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     found
 }
 
-fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec<Finding>) {
+pub(super) fn of_class(
+    class: &'static Class,
+    from: &Objects,
+    to: &Objects,
+    found: &mut Vec<Finding>,
+) {
     let delta = delta(from.of(class), to.of(class), |_| true);
     let mut add = |object: &Object, names: &Names, kind, weight| {
         let fleeting = (class.fleeting)(&object.value());
@@ -196,22 +201,52 @@ fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
-        let weight = if early { Weight::Informs } else { Weight::Matters };
+        let weight = if early || class.grows { Weight::Informs } else { Weight::Matters };
         add(object, &from.names, Kind::Extra, weight);
-    }
-    if !delta.added.is_empty() || !delta.removed.is_empty() {
-        return;
     }
     for object in out_of_order(class, from.of(class), to.of(class)) {
         add(object, &to.names, Kind::Order, Weight::Matters);
     }
 }
 
-/// The first object of each group of which the order counts and is not the same.
+/// The first object of each group of which the order counts and is not the same. What only one side
+/// has is told already, and says nothing of the order of the others.
 fn out_of_order<'a>(class: &Class, from: &'a [Object], to: &'a [Object]) -> Vec<&'a Object> {
     let Some(group) = super::order_of(class) else { return Vec::new() };
+    let keys = |side: &'a [Object]| -> BTreeSet<&'a str> {
+        side.iter().map(|object| object.key.as_str()).collect()
+    };
+    let (is, shall) = (keys(from), keys(to));
+    let both =
+        |object: &&Object| is.contains(object.key.as_str()) && shall.contains(object.key.as_str());
     let swapped = |(old, new): Pair<'a>| {
         old.iter().zip(new).find(|(old, new)| old.key != new.key).map(|(_, new)| new)
     };
-    groups(from, to, group).into_iter().filter_map(swapped).collect()
+    let pairs = groups(from.iter().filter(both), to.iter().filter(both), group);
+    pairs.into_iter().filter_map(swapped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::classes::RULES;
+
+    /// What is missing or too much hides nothing of the order of the rest.
+    #[test]
+    fn order_is_of_what_both_sides_have() {
+        let rule = |key: &str| {
+            let mut bytes = vec![0; 28];
+            bytes[..4].copy_from_slice(&28_u32.to_ne_bytes());
+            bytes[4..6].copy_from_slice(&RULES.tells.to_ne_bytes());
+            Object { class: &RULES, bytes, key: key.to_owned() }
+        };
+        let found = |is: &[&str], shall: &[&str]| -> Vec<String> {
+            let side = |keys: &[&str]| keys.iter().map(|key| rule(key)).collect::<Vec<_>>();
+            let (is, shall) = (side(is), side(shall));
+            out_of_order(&RULES, &is, &shall).iter().map(|rule| rule.key.clone()).collect()
+        };
+        assert_eq!(found(&["a", "b"], &["b", "a", "c"]), ["b"]);
+        assert_eq!(found(&["x", "a", "b"], &["a", "b"]), Vec::<String>::new());
+        assert_eq!(found(&["a", "b"], &["a", "b"]), Vec::<String>::new());
+    }
 }

@@ -10,12 +10,14 @@
 //! ([`differences`]). The files beside this one hold what of a class is more than that.
 
 mod addresses;
+mod conntrack;
 mod difference;
 mod draft;
 mod link;
 mod links;
 mod neighbours;
 mod nexthops;
+mod nftables;
 mod raw;
 mod routes;
 mod rules;
@@ -31,7 +33,7 @@ use crate::state::Object;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
-pub use step::{Action, Side, Stage, Step};
+pub use step::{Action, Part, Side, Stage, Step};
 pub use veth::{HostEnd, host_ends};
 
 pub use draft::Objects;
@@ -125,6 +127,8 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     nexthops::plan(&sides, &mut draft);
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
+    nftables::plan(&sides, &mut draft);
+    conntrack::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -137,6 +141,8 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "nft-tables" => Some(nftables::of_all),
+        "nft-chains" | "nft-sets" | "nft-objects" | "nft-flowtables" => Some(nftables::of_table),
         _ => None,
     }
 }

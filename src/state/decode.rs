@@ -64,6 +64,7 @@ pub(super) fn width(shape: &Shape) -> Option<usize> {
         Shape::U64 | Shape::I64 | Shape::Be64 => 8,
         Shape::Fixed(bytes, _) => *bytes,
         Shape::Struct(fields) => header_size(fields),
+        Shape::Net(inner) => return width(inner),
         _ => return None,
     })
 }
@@ -105,9 +106,12 @@ fn emptied(value: &Value) -> bool {
 
 /// The fate of an attribute among its siblings.
 pub(super) fn beside(fate: Fate, siblings: &[u8]) -> Fate {
-    let Fate::Unless(other, (alone, together)) = fate else { return fate };
-    let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
-    if there { *together } else { *alone }
+    let mut fate = fate;
+    while let Fate::Unless(other, (alone, together)) = fate {
+        let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
+        fate = if there { *together } else { *alone };
+    }
+    fate
 }
 
 fn by_fate(
@@ -130,7 +134,8 @@ fn by_fate(
         Fate::Set if payload.iter().all(|byte| *byte == 0) => None,
         Fate::Outside => Some(Value::Present),
         Fate::Lifetime(lifetime) => {
-            let left = payload.first_chunk().map(|left| u32::from_ne_bytes(*left));
+            let left = payload.first_chunk().filter(|_| payload.len() == 4);
+            let left = left.map(|left| u32::from_ne_bytes(*left));
             let ends = if left == Some(lifetime.forever) { "forever" } else { "limited" };
             Some(Value::Text(ends.to_owned()))
         }
@@ -177,6 +182,7 @@ fn shape(
         Shape::I8 | Shape::I16 | Shape::I32 | Shape::I64 => Value::Signed(signed(payload)),
         Shape::Be16 | Shape::Be32 | Shape::Be64 => Value::Number(big_endian(payload)),
         Shape::Fixed(_, inner) => self::shape(payload, inner, siblings, table, view, depth),
+        Shape::Net(inner) => self::shape(&host_order(payload), inner, siblings, table, view, depth),
         Shape::Text => Value::Text(text(payload)),
         Shape::Flag => Value::Present,
         Shape::Mac => Value::Text(mac(payload)),
@@ -261,6 +267,15 @@ pub(super) fn number(payload: &[u8]) -> u64 {
 fn signed(payload: &[u8]) -> i64 {
     let unused = 64 - 8 * payload.len().clamp(1, 8) as u32;
     (number(payload) << unused).cast_signed() >> unused
+}
+
+/// A number of network byte order in the host's, and the other way round.
+pub(super) fn host_order(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = payload.to_vec();
+    if cfg!(target_endian = "little") {
+        bytes.reverse();
+    }
+    bytes
 }
 
 fn big_endian(payload: &[u8]) -> u64 {

@@ -121,6 +121,7 @@ impl Page<'_> {
                     self.inner(&format!("{path}({name})"), layout);
                 }
             }
+            Shape::List(item) if is_compound(item) => self.inner(&format!("{path}[]"), item),
             Shape::Struct(fields) => self.fields(path, fields),
             Shape::Array(_, fields) => self.fields(&format!("{path}[]"), fields),
             Shape::Nexthops(table) => {
@@ -139,6 +140,9 @@ fn join(within: &str, name: &str) -> String {
 }
 
 fn is_compound(shape: &Shape) -> bool {
+    if let Shape::List(item) = shape {
+        return is_compound(item);
+    }
     matches!(
         shape,
         Shape::Nest(_)
@@ -179,7 +183,7 @@ fn words(fate: Fate, shape: &Shape) -> String {
 /// Names of the bits that are kept, where not all are.
 fn kept_bits(shape: &Shape) -> Option<String> {
     match *shape {
-        Shape::Fixed(_, inner) => kept_bits(inner),
+        Shape::Fixed(_, inner) | Shape::Net(inner) => kept_bits(inner),
         Shape::BitsOf(names, kept) => {
             let kept = names.iter().filter(|(mask, _)| mask & kept != 0).map(|(_, name)| *name);
             Some(kept.collect::<Vec<_>>().join(", "))

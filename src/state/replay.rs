@@ -1,6 +1,6 @@
 //! From a captured message to the one that makes its object again.
 
-use super::decode::{DEPTH, beside, layout, nexthops, number, width};
+use super::decode::{DEPTH, beside, host_order, layout, nexthops, number, width};
 use super::table::{Attr, Class, Fate, Field, NEXTHOP, Shape};
 use crate::netlink::{Builder, align, attributes, messages};
 
@@ -177,6 +177,9 @@ fn payload(
             .map(|layout| payload(captured, layout, &[], &[], depth + 1))
             .unwrap_or_default(),
         Shape::Fixed(_, inner) => payload(captured, inner, siblings, table, depth),
+        Shape::Net(inner) => {
+            host_order(&payload(&host_order(captured), inner, siblings, table, depth))
+        }
         Shape::BitsOf(_, kept) => {
             let mut out = captured.to_vec();
             write_number(&mut out, number(captured) & kept);

@@ -49,7 +49,7 @@ impl Answer {
 
     /// Standard error of a call that must have failed, and said these words.
     #[track_caller]
-    pub fn is_refused(self, with: &str) -> String {
+    pub fn refused(self, with: &str) -> String {
         assert!(!self.ok, "not refused: {}", self.out);
         assert!(self.err.contains(with), "refused, but not with {with:?}: {}", self.err);
         self.err

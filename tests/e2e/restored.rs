@@ -123,5 +123,7 @@ fn on_node(node: &str, command: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/on.sh");
     assert!(run_folder().exists());
     let output = std::process::Command::new(script).arg(node).args(command).output();
-    String::from_utf8_lossy(&output.expect("the node answers").stdout).into_owned()
+    let output = output.expect("the script runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -79,4 +79,43 @@ i neigh add proxy 10.1.0.30 dev eth0
 i neigh add proxy 2001:db8::30 dev eth0
 i ntable change name arp_cache dev eth0 retrans 1500 ucast_probes 7
 
-ip netns exec $ns python3 ./record.py
+ip netns exec $ns nft -f ./record.nft
+ip netns exec $ns iptables-nft -A INPUT -p tcp -m tcpmss --mss 1:500 -j LOG
+
+ip netns exec $ns nft -f - <<'END'
+table ip flows {
+	ct helper files {
+		type "ftp" protocol tcp;
+	}
+	chain redirected {
+		type nat hook output priority -100;
+		tcp dport 80 redirect to :15001
+	}
+	chain labelled {
+		type filter hook output priority 0;
+		tcp dport 15001 ct label set 7
+	}
+	chain helped {
+		type filter hook output priority 0;
+		tcp dport 21 ct helper set "files"
+	}
+}
+table ip6 flows {
+	chain tracked {
+		type nat hook output priority -100;
+	}
+}
+END
+made() { ip netns exec $ns conntrack -I "$@"; }
+tcp=(-p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 3000)
+made "${tcp[@]}" -s 10.1.0.2 -d 192.0.2.1 --sport 1001 --dport 80 -m 77 --src-nat 198.51.100.1:2005
+made "${tcp[@]}" -s 10.1.0.2 -d 192.0.2.1 --sport 1002 --dport 80 -w 5
+made "${tcp[@]}" -s 2001:db8::2 -d 2001:db8:99::1 --sport 1003 --dport 80 --orig-zone 7
+made -p udp -t 100 -s 10.1.0.2 -d 192.0.2.1 --sport 1004 --dport 53
+made -p gre --srckey 0x11 --dstkey 0x22 -t 100 -s 10.1.0.2 -d 192.0.2.1
+made -p sctp --state ESTABLISHED --orig-vtag 5 --reply-vtag 6 -t 100 -s 10.1.0.2 -d 192.0.2.1 --sport 1005 --dport 80
+ip netns exec $ns ping -c 1 127.0.0.1
+ip netns exec $ns ping -c 1 ::1
+
+# Names of sections, or nothing for all.
+ip netns exec $ns python3 ./record.py "$@"

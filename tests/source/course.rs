@@ -81,5 +81,5 @@ fn one_pod_can_be_checkpointed_twice_at_once() {
         "metadata": {"name": "twice-1", "namespace": "default"},
         "spec": {"sourcePodName": "twice-pod"},
     });
-    shared().0.feed(&["create", "-f", "-"], &again.to_string()).is_refused("already exists");
+    shared().0.feed(&["create", "-f", "-"], &again.to_string()).refused("already exists");
 }

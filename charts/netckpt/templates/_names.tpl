@@ -25,3 +25,15 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- define "netckpt.image" -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
+
+{{- /* The Secrets that agents may read: those named, and the one of the release's own storage. */ -}}
+{{- define "netckpt.secretNames" -}}
+{{- $names := .Values.rbac.secretNames }}
+{{- if .Values.storage.create }}
+{{- $secret := dig "s3" "secretRef" dict .Values.storage.spec }}
+{{- if and $secret.name (eq (default .Release.Namespace $secret.namespace) .Release.Namespace) }}
+{{- $names = append $names $secret.name }}
+{{- end }}
+{{- end }}
+{{- uniq $names | toYaml }}
+{{- end }}

@@ -27,15 +27,6 @@ pub(super) fn folder(path: &str) -> Result<Vec<String>, ReadError> {
         .map_err(failed)
 }
 
-/// The namespace's own count; the table of all namespaces is not walked.
-pub(super) fn conntrack(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    let text = read("/proc/sys/net/netfilter/nf_conntrack_count")?;
-    Ok(match text.trim() {
-        "0" => Vec::new(),
-        count => vec![format!("entries: {count}")],
-    })
-}
-
 /// Link-layer addresses that `ip maddr add` made: those with a global use. The others follow from
 /// IP addresses and from sockets.
 pub(super) fn multicast_addresses(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {

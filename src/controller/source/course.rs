@@ -350,7 +350,7 @@ mod tests {
             verify_ms: None,
             total_ms: None,
         });
-        let status = waiting(&checkpoint, Reason::Pending, "", at(1));
+        let status = waiting(&checkpoint, Reason::NodeHasNoAgent, "", at(1));
         assert!(status.restores.is_empty());
     }
 }

@@ -1,12 +1,14 @@
 //! The classes, one file each.
 
 mod addresses;
+pub mod conntrack;
 mod encapsulations;
 mod families;
 pub mod links;
 mod neighbour_tables;
 mod neighbours;
 mod nexthops;
+pub mod nftables;
 mod routes;
 mod rules;
 pub mod sysctls;
@@ -14,16 +16,20 @@ pub mod sysctls;
 use super::table::Class;
 
 pub use addresses::ADDRESSES;
+pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
 pub use links::LINKS;
 pub use neighbour_tables::NEIGHBOUR_TABLES;
 pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
 pub use nexthops::NEXTHOPS;
+pub use nftables::{
+    NFT_CHAINS, NFT_FLOWTABLES, NFT_OBJECTS, NFT_RULES, NFT_SET_ELEMENTS, NFT_SETS, NFT_TABLES,
+};
 pub use routes::ROUTES;
 pub use rules::RULES;
 pub use sysctls::SYSCTLS;
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 9] = [
+pub static CLASSES: [&Class; 18] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -33,6 +39,15 @@ pub static CLASSES: [&Class; 9] = [
     &NEXTHOPS,
     &RULES,
     &ROUTES,
+    &NFT_TABLES,
+    &NFT_CHAINS,
+    &NFT_SETS,
+    &NFT_OBJECTS,
+    &NFT_FLOWTABLES,
+    &NFT_SET_ELEMENTS,
+    &NFT_RULES,
+    &CONNTRACK,
+    &CONNTRACK_EXPECTATIONS,
 ];
 
 /// The class of this name.

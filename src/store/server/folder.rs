@@ -179,9 +179,17 @@ impl S3 for Folder {
             Range::Int { first, last: None } => GetRange::Offset(first),
             Range::Suffix { length } => GetRange::Suffix(length),
         });
+        let path = object_path(&input.key)?;
+        // The disk's own error for this has no name, only a text.
+        if let Some(range) = &range {
+            let size = files.head(&path).await.map_err(|error| failed(&error))?.size;
+            if !begins_in(range, size) {
+                return Err(S3Error::new(S3ErrorCode::InvalidRange));
+            }
+        }
         let is_part = range.is_some();
         let options = GetOptions { range, ..GetOptions::default() };
-        let found = files.get_opts(&object_path(&input.key)?, options).await;
+        let found = files.get_opts(&path, options).await;
         let found = found.map_err(|error| failed(&error))?;
         let (meta, range) = (found.meta, found.range);
         let content_range = is_part.then(|| {
@@ -343,6 +351,15 @@ pub(super) fn object_path(key: &str) -> S3Result<Path> {
     }
 }
 
+/// Whether an object of that size has the range's first byte.
+fn begins_in(range: &GetRange, size: u64) -> bool {
+    match range {
+        GetRange::Bounded(range) => range.start < size && range.start < range.end,
+        GetRange::Offset(first) => *first < size,
+        GetRange::Suffix(length) => *length > 0,
+    }
+}
+
 pub(super) fn is_upload(path: &Path) -> bool {
     path.parts().next().is_some_and(|part| part.as_ref() == UPLOADS)
 }
@@ -359,7 +376,6 @@ pub(super) fn failed(error: &object_store::Error) -> S3Error {
         E::InvalidPath { .. } => {
             s3_error!(InvalidArgument, "The key is not one that a file can have")
         }
-        error if error.to_string().contains("range") => S3Error::new(S3ErrorCode::InvalidRange),
         error => {
             tracing::error!(%error, "folder of the store");
             S3Error::with_message(

@@ -23,6 +23,11 @@ use tokio::net::TcpListener;
 
 use folder::Folder;
 
+use crate::http::connections;
+
+/// Connections at once. An agent uses a few; what is over it waits.
+const CONNECTIONS: usize = 256;
+
 /// How long requests under way may take once the server is told to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -46,8 +51,6 @@ pub enum ServeError {
     Folder { folder: PathBuf, source: io::Error },
     #[error("bucket {0:?}: names have 3 to 63 lower-case letters, digits, `.` and `-`")]
     Bucket(String),
-    #[error("HTTP: {0}")]
-    Http(#[from] io::Error),
 }
 
 /// Serves a folder, with a sub-folder for each bucket, until `shutdown` is done; then lets the
@@ -84,9 +87,9 @@ pub async fn serve(
             Err(_) => std::future::pending().await,
         }
     };
-    let server = axum::serve(listener, router).with_graceful_shutdown(signal).into_future();
+    let server = connections::serve(listener, router, CONNECTIONS, signal);
     tokio::select! {
-        outcome = server => Ok(outcome?),
+        () = server => Ok(()),
         () = grace => {
             tracing::warn!("requests were cut off: they took longer than the grace period");
             Ok(())
