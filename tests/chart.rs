@@ -251,11 +251,11 @@ fn an_agent_may_do_its_work_and_no_more() {
     let token = token(server, "node-a");
     let can = |namespace: &str, verb: &str, what: &str| {
         let mut arguments = vec!["auth", "can-i", verb, what, "-n", namespace];
-        if let Some((resource, subresource)) = what.split_once('/') {
-            if !resource.starts_with("daemonsets") && !resource.starts_with("secrets") {
-                arguments[3] = resource;
-                arguments.extend(["--subresource", subresource]);
-            }
+        if let Some((resource, subresource)) = what.split_once('/')
+            && !["daemonsets", "secrets"].contains(&resource)
+        {
+            arguments[3] = resource;
+            arguments.extend(["--subresource", subresource]);
         }
         server.kubectl_as(&token, &arguments).out.trim() == "yes"
     };
