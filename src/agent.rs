@@ -1,8 +1,10 @@
 //! `netckpt agent`: one process a node, both roles.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::api::{AGENT_PORT, AGENT_SOCKET};
 use crate::controller::{
     Agent, End, Ending, SharedAgent, Storages, destination, ending, health, source, watches,
 };
-use crate::http::{self, Metrics, Readiness};
+use crate::http::{self, Metrics, NotYet, Readiness};
 use crate::pod::Runtime;
 
 /// How long the work in hand may take once the agent is to end. What takes longer is gone on with by
@@ -107,8 +109,10 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         .map_err(|source| AgentError::State { path: options.state_dir.clone(), source })?;
     let (end, ending) = ending();
     let mut parts = Parts::default();
-    let (pods, changes) = watches::pods(client.clone(), &options.node_name, &ending);
-    let storages = watches::storages(client.clone(), &ending);
+    let readiness = Readiness::default();
+    let (pods, changes) =
+        watches::pods(client.clone(), &options.node_name, &ending, readiness.clone());
+    let storages = watches::storages(client.clone(), &ending, readiness.clone());
     parts.add_steady("watch of pods", pods.task);
     parts.add_steady("watch of storages", storages.task);
     let agent = Arc::new(Agent {
@@ -120,7 +124,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         pods: pods.store,
         storages: Storages::new(client.clone(), options.namespace.clone(), storages.store),
         metrics: Metrics::default(),
-        readiness: Readiness::default(),
+        readiness,
         events: Agent::recorder(client.clone(), &options.node_name),
         ending,
         client,
@@ -130,23 +134,36 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     wait(parts, end, agent.ending.clone()).await
 }
 
+/// Whatever must be ready first is waited for before the first probe can be answered.
 fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, options: &Options) {
+    let wait_for = |name| agent.readiness.wait_for(name);
+    let (watches, storage) = (wait_for("watches"), wait_for("storage"));
+    let (runtime, socket) = (wait_for("container runtime"), wait_for("socket"));
     let listen = options.listen.0;
     let served =
         http::serve(listen, agent.readiness.clone(), agent.metrics.clone(), agent.ending.begun());
     parts.add("http", async move {
         served.await.map_err(|source| AgentError::Listen { address: listen, source })
     });
-    parts.add_steady("storages", health::run(agent.clone()));
-    parts.add_steady("source", source_role(agent.clone(), changes));
-    parts.add_steady("runtime", meet_runtime(agent.clone()));
+    parts.add_steady("storages", health::run(agent.clone(), storage));
+    parts.add_steady("source", source_role(agent.clone(), changes, watches));
+    parts.add_steady("runtime", meet_runtime(agent.clone(), runtime));
     let gate = destination::run(agent.clone(), options.socket.clone());
-    parts.add("gate", async move { gate.await.map_err(AgentError::Gate) });
+    parts.add("gate", async move {
+        let mut gate = pin!(gate);
+        let mut socket = Some(socket);
+        // With its first step it waits for its socket by itself.
+        let gate = poll_fn(|context| {
+            let outcome = gate.as_mut().poll(context);
+            socket.take();
+            outcome
+        });
+        gate.await.map_err(AgentError::Gate)
+    });
 }
 
 /// Starts once the pods are known: without them every checkpoint would look like another node's.
-async fn source_role(agent: SharedAgent, changes: watches::Changes) {
-    let not_yet = agent.readiness.wait_for("watches");
+async fn source_role(agent: SharedAgent, changes: watches::Changes, not_yet: NotYet) {
     let known = tokio::select! {
         known = agent.pods.wait_until_ready() => known.is_ok(),
         () = agent.ending.begun() => false,
@@ -157,9 +174,8 @@ async fn source_role(agent: SharedAgent, changes: watches::Changes) {
 }
 
 /// The agent is ready once the runtime has answered.
-async fn meet_runtime(agent: SharedAgent) {
+async fn meet_runtime(agent: SharedAgent, not_yet: NotYet) {
     const PAUSE: Duration = Duration::from_secs(2);
-    let not_yet = agent.readiness.wait_for("container runtime");
     loop {
         match agent.runtime.version().await {
             Ok(runtime) => {

@@ -244,9 +244,11 @@ fn the_agents_word_is_passed_on() {
     assert_eq!(seen[2], "del c0ffee");
 
     serving(Answer::Untouched, Duration::ZERO, |socket| {
-        let ran = run("ADD", &config("1.1.0", wanted(), socket));
+        let ran = run("ADD", &config("1.1.0", None, socket));
         assert_eq!((ran.status, ran.output), (0, previous("1.1.0")));
         assert_eq!(run("CHECK", &config("1.1.0", wanted(), socket)).status, 0);
+        // The annotation is there, whatever the agent sees: no other network in its place.
+        fails(&run("ADD", &config("1.1.0", wanted(), socket)), 11, &["shop/web", "restore-from"]);
     });
 }
 
@@ -257,6 +259,23 @@ fn a_slow_agent_ends_in_the_agents_own_words() {
         fails(&ran, 11, &["did not finish within the 2 s"]);
         assert!(ran.took < Duration::from_secs(3), "{:?}", ran.took);
     });
+}
+
+#[test]
+fn taking_down_does_not_wait_for_restores() {
+    let seen = serving(Answer::Untouched, Duration::from_secs(30), |socket| {
+        std::thread::scope(|scope| {
+            // As many as are worked on at once.
+            for _ in 0..16 {
+                scope.spawn(|| run("ADD", &config("1.0.0", wanted(), socket)));
+            }
+            std::thread::sleep(Duration::from_millis(700));
+            let ran = run("DEL", &config("1.0.0", wanted(), socket));
+            assert!(ran.took < Duration::from_secs(1), "{:?}", ran.took);
+        });
+    });
+    assert_eq!(seen.len(), 17);
+    assert_eq!(seen.last().map(String::as_str), Some("del c0ffee"));
 }
 
 #[test]
@@ -300,7 +319,7 @@ fn the_socket_is_roots_and_bounded() {
             stream.read_to_end(&mut answer).unwrap();
             assert_eq!(!answer.is_empty(), answered, "{question:?}");
         }
-        assert_eq!(run("ADD", &config("1.0.0", wanted(), socket)).status, 0);
+        assert_eq!(run("ADD", &config("1.0.0", None, socket)).status, 0);
         drop(idle);
     });
     assert_eq!(seen.len(), 1, "{seen:?}");
@@ -364,7 +383,7 @@ fn a_later_agent_takes_the_socket_over() {
     // The old one's end does not take the new one's socket away.
     drop(stop_old);
     runtime.block_on(old_served).unwrap();
-    assert_eq!(run("ADD", &config("1.0.0", wanted(), &socket)).status, 0);
+    assert_eq!(run("ADD", &config("1.0.0", None, &socket)).status, 0);
     assert_eq!((old.seen.lock().unwrap().len(), new.seen.lock().unwrap().len()), (0, 1));
     drop(stop_new);
     runtime.block_on(new_served).unwrap();

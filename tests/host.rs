@@ -7,6 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use netckpt::host::{Attached, Error, Inside, Pod, Way, Ways};
+use netckpt::image::Origin;
+use netckpt::restore::{self, Options};
+use netckpt::{capture, plan};
 use netns::Ns;
 
 /// Two nodes on a wire. Each has the bridge `cni0` with a pod range of its own, as the CNI plugin
@@ -62,15 +65,23 @@ fn pod(node: &Ns, label: &str, range: u8, host: u8) -> Ns {
     pod
 }
 
+/// What Kubernetes knew the pods here by.
+fn pod_ips() -> Vec<IpAddr> {
+    let all = ["10.244.1.7", "10.244.1.8", "fd00:1::7", "fd00:1::8"];
+    all.iter().map(|ip| ip.parse().unwrap()).collect()
+}
+
 /// As the agent does it, on a thread in the node's namespace.
 fn attach(node: &Ns, ways: &Ways, pod: &Ns, container: &str) -> Result<Attached, Error> {
     let netns = pod.open();
+    let pod_ips = pod_ips();
     let way = Way {
         container_id: container,
         interface: "eth0",
         pod: Pod::default(),
         netns: &netns,
         path: pod.path(),
+        pod_ips: &pod_ips,
         bridge: None,
     };
     node.open().run(|| ways.attach(&way)).unwrap()
@@ -203,6 +214,34 @@ fn a_later_agent_sweeps_what_has_gone_without_a_word() {
 }
 
 #[test]
+fn a_pod_that_claims_the_nodes_and_others_addresses_gets_only_its_own() {
+    let nodes = Nodes::new("greedy");
+    let (native, greedy) = (pod(&nodes.b, "native", 2, 5), pod(&nodes.b, "greedy", 1, 7));
+    // The other node, a service, a neighbour on the bridge; and gateways that are somebody's.
+    greedy.ip("addr add 192.168.77.1/32 dev eth0
+               addr add 10.96.0.1/32 dev eth0
+               addr add 10.244.2.5/32 dev eth0
+               route add 203.0.113.0/24 via 8.8.8.8 dev eth0 onlink table 100
+               route replace default via 192.168.77.9 dev eth0 onlink
+               route replace default via fd77::9 dev eth0 onlink");
+    let folder = tempfile::tempdir().unwrap();
+    let ways = Ways::open(folder.path()).unwrap();
+    let before = nodes.b.run(&["ip", "-o", "addr"]);
+    let attached = attach(&nodes.b, &ways, &greedy, "c1").unwrap();
+    let own: [IpAddr; 2] = ["10.244.1.7".parse().unwrap(), "fd00:1::7".parse().unwrap()];
+    assert_eq!(attached.record.addresses, own);
+    assert_eq!(attached.record.gateways, Vec::<IpAddr>::new());
+    assert_eq!(attached.lacks.len(), 3, "{:?}", attached.lacks);
+    assert_eq!(nodes.b.run(&["ip", "-o", "addr"]), before);
+    let routes = nodes.b.run(&["ip", "route", "show", "proto", "78"]);
+    assert_eq!(routes.lines().count(), 1, "{routes}");
+    reaches(&nodes.b, "192.168.77.1");
+    reaches(&nodes.b, "10.244.1.7");
+    reaches(&native, "192.168.77.1");
+    inside(&nodes.b, || ways.detach("c1", "eth0")).unwrap();
+}
+
+#[test]
 fn an_address_of_somebody_else_is_left_alone() {
     let nodes = Nodes::new("taken");
     let folder = tempfile::tempdir().unwrap();
@@ -248,11 +287,45 @@ fn an_outer_end_that_was_made_anew_becomes_a_port_again() {
         pod: Pod::default(),
         netns: &netns,
         path: moved.path(),
+        pod_ips: &pod_ips(),
         bridge,
     };
     inside(&nodes.b, || ways.attach(&way)).unwrap();
     reaches(&moved, "10.244.1.1");
     reaches(&nodes.b, "10.244.1.7");
+}
+
+#[test]
+fn a_veth_into_a_namespace_of_the_pods_own_never_comes_to_the_node() {
+    let nodes = Nodes::new("nested");
+    let (native, source) = (pod(&nodes.b, "native", 2, 5), pod(&nodes.b, "source", 2, 6));
+    let third = Ns::new("third");
+    // Indexes as of a pair of the node and another pod: they mean nothing across namespaces.
+    nodes.b.ip(&format!(
+        "link add other index 170 type veth peer name other index 77 netns {}",
+        native.name()
+    ));
+    source.ip(&format!(
+        "link add leak index 77 type veth peer name leak index 170 netns {}",
+        third.name()
+    ));
+    let node = nodes.b.open();
+    let captured =
+        capture::network(&source.open(), Some(&node), &capture::Options::default()).unwrap();
+    assert_eq!(captured.counts["host/links"], 1);
+    let lost: Vec<_> = captured.not_carried.iter().filter(|one| one.class == "links").collect();
+    assert!(matches!(lost[..], [one] if one.matters && one.object == "leak"), "{lost:?}");
+
+    let image = captured.into_image(Origin::default());
+    let target = pod(&nodes.b, "target", 2, 7);
+    let links = |ns: &Ns| ns.json(&["ip", "-j", "link"]).as_array().unwrap().len();
+    let before = links(&nodes.b);
+    let options = Options { leave_unknown: true, known_ends_only: true, ..Options::default() };
+    let error = restore::restore(&target.open(), Some(&node), &image, &options).unwrap_err();
+    let refused =
+        matches!(&error, restore::Error::Plan(plan::Error::NoEnd { link }) if link == "leak");
+    assert!(refused, "{error}");
+    assert_eq!(links(&nodes.b), before);
 }
 
 fn no_records(folder: &Path) -> bool {

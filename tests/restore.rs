@@ -195,9 +195,7 @@ fn rich(label: &str) -> Pair {
         .replace("1,2/2,5", "1/2,3")
         .as_str());
     // Duplicate address detection is over and the kernel has all its routes.
-    pair.pod.sh(
-        "for i in $(seq 50); do ip -6 addr | grep -q tentative || exit 0; sleep 0.1; done; exit 1",
-    );
+    pair.pod.settle();
     pair
 }
 
@@ -231,6 +229,7 @@ fn prepared(label: &str, index: u32) -> Pair {
          link set eth0 up
          addr add 10.5.0.99/24 dev eth0
          route add default via 10.5.0.1");
+    pair.pod.settle();
     pair
 }
 

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use crate::image::{Counts, Evidence, NotCarried, Snapshot};
 use bytes::Bytes;
 
-use crate::host::outer_ends;
+use crate::host::{elsewhere, number_of, outer_ends};
 use crate::netlink::{Protocol, Socket, messages};
 use crate::netns::{self, Namespace};
 use crate::state::table::Class;
@@ -114,12 +114,29 @@ pub fn network(
     let Some(host) = host else { return Ok(captured) };
     let class = crate::state::classes::LINKS.name;
     let links = captured.snapshot.sections.get(class).cloned().unwrap_or_default();
-    let ends =
-        host.run(|| Socket::open(Protocol::Route).and_then(|mut s| outer_ends(&mut s, &links)))?;
+    let descriptor = host.as_raw_fd();
+    let number = namespace.run(|| number_of(descriptor))?;
+    let number = number.map_err(|source| Error::Host { source })?;
+    captured.not_carried.extend(elsewhere(&links, number).into_iter().map(nested));
+    captured.not_carried.sort();
+    let ends = host.run(|| {
+        Socket::open(Protocol::Route).and_then(|mut s| outer_ends(&mut s, &links, number))
+    })?;
     let ends = ends.map_err(|source| Error::Host { source })?;
     captured.counts.insert(format!("host/{class}"), messages(&ends).count() as u64);
     captured.snapshot.sections.insert(format!("host/{class}"), Bytes::from(ends));
     Ok(captured)
+}
+
+/// A veth into a namespace of the pod's own making: on another node its end would become a link of the
+/// node, past its bridge and policies.
+fn nested(object: String) -> NotCarried {
+    NotCarried {
+        class: crate::state::classes::LINKS.name.to_owned(),
+        object,
+        why: "its other end is in a namespace that is neither the pod's nor the node's".to_owned(),
+        matters: true,
+    }
 }
 
 /// Captures a namespace. Blocks for some milliseconds, at most about [`Options::patience`].

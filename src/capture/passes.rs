@@ -12,6 +12,7 @@ use super::sysctls::{Sysctls, Unreadable};
 use super::watch::{Stale, Watch};
 use super::{Error, Options};
 use crate::image::Evidence;
+use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
 use crate::state::table::{Class, Source};
 use crate::state::{self, Object, ReadError, Reader};
@@ -57,11 +58,13 @@ pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>
     let mut section = Vec::new();
     match class.source {
         Source::Sysctl => section = super::sysctls::once().map_err(sysctls_unreadable)?,
-        Source::Read(read) | Source::Flows { read, .. } => section = read(reader)?,
+        Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
+            section = read(reader)?;
+        }
         Source::Netlink { protocol, dumps, .. } => {
             for dump in dumps {
                 match reader.dump(protocol, dump.kind, dump.body, &mut section) {
-                    Err(source) if !is_absent(&source) => {
+                    Err(source) if !is_absent(protocol, &source) => {
                         return Err(ReadError::Netlink { what: class.name, source });
                     }
                     _ => {}
@@ -149,7 +152,7 @@ impl Passes<'_> {
                 let found = Sysctls::read().map_err(sysctls_failed)?;
                 self.sysctls = Some(Files { place, found });
             }
-            Source::Read(read) | Source::Flows { read, .. } => {
+            Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
                 self.reading.sections[place] = read(self.reader)
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }
@@ -159,7 +162,7 @@ impl Passes<'_> {
                 for dump in dumps {
                     match self.reader.dump(protocol, dump.kind, dump.body, section) {
                         Ok(()) => {}
-                        Err(error) if is_absent(&error) => {}
+                        Err(error) if is_absent(protocol, &error) => {}
                         Err(source) => {
                             let source = ReadError::Netlink { what: "dump", source };
                             return Err(Error::Read { class: class.name, source });
@@ -248,8 +251,13 @@ fn is_same(class: &'static Class, before: &[u8], after: &[u8]) -> Result<bool, E
 }
 
 /// The kernel is built without this protocol or address family: there is nothing of the class.
-fn is_absent(error: &crate::netlink::Error) -> bool {
-    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
+pub(super) fn is_absent(protocol: Protocol, error: &crate::netlink::Error) -> bool {
+    match error.errno() {
+        Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => true,
+        // What nfnetlink answers for a subsystem that is not there.
+        Some(libc::EINVAL) => protocol == Protocol::Netfilter,
+        _ => false,
+    }
 }
 
 fn sysctls_unreadable(source: std::io::Error) -> ReadError {

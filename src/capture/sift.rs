@@ -39,7 +39,10 @@ pub(super) fn sift(
                 super::initial::keep_its_own(&mut section)?;
                 keep_what_is_carried(&mut section)
             }
-            Source::Netlink { .. } | Source::Read(_) | Source::Flows { .. } => {
+            Source::Netlink { .. }
+            | Source::Read(_)
+            | Source::Watched { .. }
+            | Source::Flows { .. } => {
                 let count = keep_what_belongs(class, &mut section)?;
                 not_carried.extend(unknown(class, &section, &names));
                 count

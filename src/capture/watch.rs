@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::Error;
+use super::passes::is_absent;
 use crate::netlink::{Protocol, Socket, messages};
 use crate::state::table::{Class, Source};
 
@@ -26,6 +27,7 @@ struct Flows {
 
 #[derive(Debug)]
 struct Watched {
+    protocol: Protocol,
     socket: Socket,
     /// Message type to the places of the classes that it tells of.
     notices: BTreeMap<u16, Vec<usize>>,
@@ -48,12 +50,26 @@ impl Watch {
                 socket.subscribe(groups).map_err(failed)?;
                 flows.push(Flows { socket, place, events: Vec::new() });
             }
-            let Source::Netlink { protocol, groups, notices, .. } = class.source else { continue };
+            let (Source::Netlink { protocol, groups, notices, .. }
+            | Source::Watched { protocol, groups, notices, .. }) = class.source
+            else {
+                continue;
+            };
             let watched = match protocols.entry(protocol) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    let socket = Socket::open(protocol).map_err(failed)?;
-                    entry.insert(Watched { socket, notices: BTreeMap::new(), all: Vec::new() })
+                    let socket = match Socket::open(protocol) {
+                        Ok(socket) => socket,
+                        // Then there is nothing of the class either.
+                        Err(error) if is_absent(protocol, &error) => continue,
+                        Err(error) => return Err(failed(error)),
+                    };
+                    entry.insert(Watched {
+                        protocol,
+                        socket,
+                        notices: BTreeMap::new(),
+                        all: Vec::new(),
+                    })
                 }
             };
             watched.socket.subscribe(groups).map_err(failed)?;
@@ -80,6 +96,10 @@ impl Watch {
             }
         }
         for watched in &mut self.protocols {
+            // nftables tells of a transaction only after its changes can be seen.
+            if watched.protocol == Protocol::Netfilter {
+                watched.socket.pass_transactions().map_err(Error::Events)?;
+            }
             let events = watched.socket.events().map_err(Error::Events)?;
             if events.lost {
                 stale.extend(&watched.all);

@@ -33,7 +33,8 @@ impl Arguments {
         if !self.dry_run {
             self.on_unsupported.judge(&image.manifest.not_carried)?;
         }
-        let options = Options { dry_run: self.dry_run, leave_unknown: report_only };
+        let options =
+            Options { dry_run: self.dry_run, leave_unknown: report_only, ..Options::default() };
         let (target, host) = (self.target.open()?, self.host.open()?);
         let progress = Progress::start("restoring");
         let report = restore::restore(&target, host.as_ref(), &image, &options)?;

@@ -1,5 +1,5 @@
 //! Whether the stores can be used: each is tried, its condition `Ready` says what was found, and the
-//! agent is ready once the default one has answered.
+//! agent is ready while the default one answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,10 +46,13 @@ impl Finding {
     }
 }
 
-/// Runs until the agent is to end.
-pub async fn run(agent: SharedAgent) {
-    let mut not_yet = Some(agent.readiness.wait_for("storage"));
-    let mut tried: HashMap<String, (i64, Instant, bool)> = HashMap::new();
+/// What the last look at each storage found, by its UID: the generation, when, and whether it is good.
+type Tried = HashMap<String, (i64, Instant, bool)>;
+
+/// Runs until the agent is to end. `not_yet` goes and comes back with the storage that images go to.
+pub async fn run(agent: SharedAgent, not_yet: NotYet) {
+    let mut not_yet = Some(not_yet);
+    let mut tried = Tried::new();
     let ending = agent.ending.begun();
     tokio::pin!(ending);
     if agent.storages.ready().await.is_err() {
@@ -58,8 +61,12 @@ pub async fn run(agent: SharedAgent) {
     loop {
         let all = agent.storages.all();
         tried.retain(|uid, _| all.iter().any(|object| object.uid().as_ref() == Some(uid)));
-        ready_if_default_is(&agent, &tried, &mut not_yet);
-        let mut due: Vec<_> = all.into_iter().filter(|object| is_due(object, &tried)).collect();
+        tell(&agent, &tried, &mut not_yet);
+        let doubted = agent.storages.doubted();
+        let mut due: Vec<_> = all
+            .into_iter()
+            .filter(|object| doubted.contains(&object.name_any()) || is_due(object, &tried))
+            .collect();
         // The agent's readiness waits for the default one, and not for others that don't answer.
         due.sort_by_key(|object| !object.spec.is_default);
         let round = futures::stream::iter(due)
@@ -70,7 +77,7 @@ pub async fn run(agent: SharedAgent) {
         while let Some((object, good)) = round.next().await {
             let generation = object.metadata.generation.unwrap_or_default();
             tried.insert(object.uid().unwrap_or_default(), (generation, Instant::now(), good));
-            ready_if_default_is(&agent, &tried, &mut not_yet);
+            tell(&agent, &tried, &mut not_yet);
         }
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
@@ -79,23 +86,25 @@ pub async fn run(agent: SharedAgent) {
     }
 }
 
-/// Where no storage is the default, there is none to wait for: checkpoints name theirs.
-fn ready_if_default_is(
-    agent: &Agent,
-    tried: &HashMap<String, (i64, Instant, bool)>,
-    not_yet: &mut Option<NotYet>,
-) {
-    let all = agent.storages.all();
-    let mut defaults = all.iter().filter(|object| object.spec.is_default).peekable();
-    let good = |object: &Arc<NetCheckpointStorage>| {
-        object.uid().and_then(|uid| tried.get(&uid)).is_some_and(|(_, _, good)| *good)
-    };
-    if defaults.peek().is_none() || defaults.any(good) {
+fn tell(agent: &Agent, tried: &Tried, not_yet: &mut Option<NotYet>) {
+    if is_ready(&agent.storages.all(), tried) {
         not_yet.take();
+    } else {
+        not_yet.get_or_insert_with(|| agent.readiness.wait_for("storage"));
     }
 }
 
-fn is_due(object: &NetCheckpointStorage, tried: &HashMap<String, (i64, Instant, bool)>) -> bool {
+/// Whether images can go somewhere: to the default storage, or, where checkpoints have to name theirs
+/// because none is the default, to any.
+fn is_ready(all: &[Arc<NetCheckpointStorage>], tried: &Tried) -> bool {
+    let has_default = all.iter().any(|object| object.spec.is_default);
+    let good = |object: &Arc<NetCheckpointStorage>| {
+        object.uid().and_then(|uid| tried.get(&uid)).is_some_and(|(_, _, good)| *good)
+    };
+    all.iter().filter(|object| object.spec.is_default || !has_default).any(good)
+}
+
+fn is_due(object: &NetCheckpointStorage, tried: &Tried) -> bool {
     let generation = object.metadata.generation.unwrap_or_default();
     match object.uid().and_then(|uid| tried.get(&uid).copied()) {
         Some((of, at, good)) if of == generation => at.elapsed() >= if good { WELL } else { ILL },
@@ -197,15 +206,39 @@ mod tests {
     use super::*;
     use crate::api::{FileStorage, NetCheckpointStorageSpec, StorageType};
 
-    #[test]
-    fn a_finding_is_written_once() {
+    fn storage(name: &str, is_default: bool) -> NetCheckpointStorage {
         let spec = NetCheckpointStorageSpec {
             type_: StorageType::File,
-            is_default: true,
+            is_default,
             s3: None,
             file: Some(FileStorage { path: "/a".into() }),
         };
-        let mut object = NetCheckpointStorage::new("main", spec);
+        let mut object = NetCheckpointStorage::new(name, spec);
+        object.metadata.uid = Some(name.to_owned());
+        object
+    }
+
+    #[test]
+    fn ready_is_who_can_store_and_no_longer_than_that() {
+        let found = |of: &[(&str, bool)]| -> Tried {
+            of.iter().map(|(uid, good)| ((*uid).to_owned(), (1, Instant::now(), *good))).collect()
+        };
+        let all = |of: &[(&str, bool)]| -> Vec<_> {
+            of.iter().map(|(name, is_default)| Arc::new(storage(name, *is_default))).collect()
+        };
+        assert!(!is_ready(&[], &found(&[])), "no storage at all");
+        let named = all(&[("a", false), ("b", false)]);
+        assert!(!is_ready(&named, &found(&[("a", false)])));
+        assert!(is_ready(&named, &found(&[("a", false), ("b", true)])));
+        let with_default = all(&[("a", false), ("b", true)]);
+        assert!(!is_ready(&with_default, &found(&[("a", true)])));
+        assert!(is_ready(&with_default, &found(&[("a", true), ("b", true)])));
+        assert!(!is_ready(&with_default, &found(&[("a", true), ("b", false)])), "a later bad look");
+    }
+
+    #[test]
+    fn a_finding_is_written_once() {
+        let mut object = storage("main", true);
         object.metadata.generation = Some(1);
         let well = found(Probe { conditional: true, upload: Duration::ZERO });
         let now = Timestamp::UNIX_EPOCH;

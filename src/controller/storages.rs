@@ -1,6 +1,6 @@
 //! From a storage's name to an open store: the objects by a watch, their Secrets when they are opened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
@@ -94,6 +94,8 @@ pub struct Storages {
     namespace: String,
     objects: reflector::Store<NetCheckpointStorage>,
     open: Mutex<HashMap<String, Opened>>,
+    /// Those that have failed in use since they were last asked for.
+    doubted: std::sync::Mutex<HashSet<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,7 +114,13 @@ impl Storages {
         namespace: String,
         objects: reflector::Store<NetCheckpointStorage>,
     ) -> Self {
-        Self { client: Some(client), namespace, objects, open: Mutex::default() }
+        Self {
+            client: Some(client),
+            namespace,
+            objects,
+            open: Mutex::default(),
+            doubted: Default::default(),
+        }
     }
 
     /// The storage of that name, or the default one, open.
@@ -141,6 +149,24 @@ impl Storages {
     /// Has the storage's Secret read again when it is next opened: after a refusal.
     pub async fn forget(&self, name: &str) {
         self.open.lock().await.remove(name);
+    }
+
+    /// As [`Self::forget`], after a failure in use: the store is tried at the next round of
+    /// [`super::health`], whatever it was found to be last.
+    pub async fn doubt(&self, name: &str) {
+        self.forget(name).await;
+        self.doubts().insert(name.to_owned());
+    }
+
+    /// Those that have failed in use since the last call.
+    #[must_use]
+    pub fn doubted(&self) -> HashSet<String> {
+        std::mem::take(&mut *self.doubts())
+    }
+
+    fn doubts(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A set of names is whole after any panic.
+        self.doubted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Waits until the watch has told what there is.
@@ -357,8 +383,13 @@ mod tests {
         object.metadata.uid = Some("u".into());
         object.metadata.generation = Some(1);
         writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(object));
-        let storages =
-            Storages { client: None, namespace: "netckpt".into(), objects, open: Mutex::default() };
+        let storages = Storages {
+            client: None,
+            namespace: "netckpt".into(),
+            objects,
+            open: Mutex::default(),
+            doubted: Default::default(),
+        };
         let storage = storages.open(None).await.unwrap();
         assert_eq!(storage.name, "main");
         let image = bytes::Bytes::from_static(b"content");

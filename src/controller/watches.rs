@@ -1,6 +1,8 @@
 //! What the agent keeps in memory of the cluster: its node's pods, and the storages.
 
 use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -10,6 +12,11 @@ use tokio::sync::watch;
 
 use super::Ending;
 use crate::api::NetCheckpointStorage;
+use crate::http::Readiness;
+
+/// A watch that was begun again and has nothing to tell says nothing; one that can't be begun says so
+/// after a minute at the latest, which is the longest pause between two attempts.
+const QUIET: Duration = Duration::from_secs(70);
 
 /// A watched kind of objects: its store, and the task that keeps it current until the agent ends.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub fn pods(
     client: Client,
     node: &str,
     ending: &Ending,
+    readiness: Readiness,
 ) -> (Watched<Pod, impl Future<Output = ()> + Send + 'static + use<>>, Changes) {
     let (sender, receiver) = watch::channel(());
     let only = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
@@ -49,32 +57,74 @@ pub fn pods(
     let events = events.inspect_ok(move |_| {
         sender.send_replace(());
     });
-    (Watched { store, task: follow(events, ending, "pods") }, Changes(receiver))
+    (Watched { store, task: follow(events, ending, readiness, "watch of pods") }, Changes(receiver))
 }
 
 /// All storages.
 pub fn storages(
     client: Client,
     ending: &Ending,
+    readiness: Readiness,
 ) -> Watched<NetCheckpointStorage, impl Future<Output = ()> + Send + 'static + use<>> {
     let (store, writer) = reflector::store();
     let events = watcher(Api::<NetCheckpointStorage>::all(client), watcher::Config::default());
     let events = reflector::reflector(writer, events).default_backoff();
-    Watched { store, task: follow(events, ending, "storages") }
+    Watched { store, task: follow(events, ending, readiness, "watch of storages") }
 }
 
 /// Polls a watch until the agent ends; it begins again by itself after an error, with growing pauses.
+/// The agent is not ready from an error on until the watch tells something or is quiet for long.
 fn follow<T: Send + 'static, S>(
     events: S,
     ending: &Ending,
+    readiness: Readiness,
     what: &'static str,
 ) -> impl Future<Output = ()> + Send + 'static + use<T, S>
 where
     S: Stream<Item = Result<T, watcher::Error>> + Send + 'static,
 {
-    events.take_until(ending.begun()).for_each(move |event| async move {
-        if let Err(error) = event {
-            tracing::warn!(%error, what, "a watch broke off; it is begun again");
+    let events = events.take_until(ending.begun());
+    async move {
+        let mut events = pin!(events);
+        let mut not_yet = None;
+        loop {
+            let quiet = tokio::time::sleep(QUIET);
+            tokio::select! {
+                event = events.next() => match event {
+                    None => return,
+                    Some(Ok(_)) => not_yet = None,
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, what, "it broke off and is begun again");
+                        not_yet.get_or_insert_with(|| readiness.wait_for(what));
+                    }
+                },
+                () = quiet, if not_yet.is_some() => not_yet = None,
+            }
         }
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::ending;
+
+    #[tokio::test]
+    async fn a_broken_watch_is_told_until_it_tells_again() {
+        let (send, events) = futures::channel::mpsc::unbounded();
+        let (_end, ending) = ending();
+        let readiness = Readiness::default();
+        let task = tokio::spawn(follow(events, &ending, readiness.clone(), "watch of pods"));
+        let settle = || tokio::time::sleep(Duration::from_millis(50));
+        assert_eq!(readiness.waiting_for(), Vec::<&str>::new());
+        send.unbounded_send(Err(watcher::Error::NoResourceVersion)).unwrap();
+        send.unbounded_send(Err(watcher::Error::NoResourceVersion)).unwrap();
+        settle().await;
+        assert_eq!(readiness.waiting_for(), ["watch of pods"]);
+        send.unbounded_send(Ok(())).unwrap();
+        settle().await;
+        assert_eq!(readiness.waiting_for(), Vec::<&str>::new());
+        drop(send);
+        task.await.unwrap();
+    }
 }

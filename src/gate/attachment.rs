@@ -96,8 +96,9 @@ fn label(name: &str) -> bool {
     name.len() <= 63 && subdomain(name) && !name.contains('.')
 }
 
-/// RFC 1123 subdomain, as pods are named.
-fn subdomain(name: &str) -> bool {
+/// RFC 1123 subdomain, as pods and most other objects are named.
+#[must_use]
+pub fn subdomain(name: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
             && !part.starts_with('-')

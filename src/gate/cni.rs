@@ -164,7 +164,7 @@ impl Config {
         match self.runtime_config.get(ANNOTATIONS) {
             None => Wish::Unknown,
             Some(annotations) => match annotations.get(RESTORE_FROM).and_then(Value::as_str) {
-                Some(name) if !name.is_empty() => Wish::Yes,
+                Some(name) if !name.trim().is_empty() => Wish::Yes,
                 _ => Wish::No,
             },
         }

@@ -93,7 +93,9 @@ fn add(environment: &Environment, mut config: Config) -> Result<Value, Error> {
     let patience = config.patience();
     let request = Request::Add(attachment(environment, patience));
     match client::ask(config.socket(), &request, patience) {
-        Ok(Answer::Untouched) => Ok(previous),
+        // The runtime may not tell the annotations; then the agent has looked at the pod itself.
+        Ok(Answer::Untouched) if wish != Wish::Yes => Ok(previous),
+        Ok(Answer::Untouched) => Err(disagreed(environment)),
         Ok(Answer::Restored(restored)) => {
             result::mend(previous, &config.version, environment, &restored)
         }
@@ -114,6 +116,18 @@ fn check(environment: &Environment, config: &Config) -> Result<(), Error> {
         Ok(Answer::Refused(refused)) => Err(refusal(refused)),
         Err(error) => Err(unreachable(environment, wish, &error)),
     }
+}
+
+/// The runtime tells the annotation and the agent saw none: one of them is behind. A pod that is to
+/// be restored must not start with another network.
+fn disagreed(environment: &Environment) -> Error {
+    let message = format!(
+        "the pod {}/{} is annotated to be restored, and the agent of this node sees no annotation \
+         netckpt.io/restore-from on it; it is tried again",
+        environment.arg("K8S_POD_NAMESPACE"),
+        environment.arg("K8S_POD_NAME"),
+    );
+    Error::new(code::LATER, message)
 }
 
 fn refusal(refused: Refused) -> Error {

@@ -17,7 +17,8 @@ use super::protocol::{
     Answer, Attachment, LONGEST_ANSWER, LONGEST_REQUEST, Refused, Request, frame, length,
 };
 
-/// Questions that are worked on at once; more wait, within their own patience.
+/// ADDs and CHECKs that are worked on at once; more wait, within their own patience. A DEL waits for
+/// none of them: its pod is not taken down before, and it may be what a restore is waiting for.
 const AT_ONCE: usize = 16;
 /// Connections that are held at once; more are closed at once, and the plugin says so.
 const CONNECTIONS: usize = 256;
@@ -182,7 +183,10 @@ async fn answer<A: Attachments>(request: Request, attachments: &A, at_once: &Sem
     let end = Instant::now() + patience.saturating_sub(MARGIN).max(patience / 2);
     let work = async {
         // The semaphore is never closed; if it were, there would be no bound, which is no error here.
-        let _permit = at_once.acquire().await;
+        let _permit = match &request {
+            Request::Add(_) | Request::Check(_) => Some(at_once.acquire().await),
+            Request::Del(_) | Request::Gc => None,
+        };
         match request {
             Request::Add(one) => attachments.add(one, end).await,
             Request::Check(one) => attachments.check(one, end).await,

@@ -78,15 +78,6 @@ impl Inside {
         netns.run(|| Reading { netns: netns.name(), interface }.all())?
     }
 
-    /// The gateways of a family and of all its tables, each once, in order.
-    pub fn gateways(&self, v4: bool) -> impl Iterator<Item = IpAddr> + '_ {
-        let all = self.gateways.iter().enumerate().filter(move |(place, one)| {
-            let first = self.gateways.iter().position(|other| other.gateway == one.gateway);
-            one.gateway.is_ipv4() == v4 && first == Some(*place)
-        });
-        all.map(|(_, one)| one.gateway)
-    }
-
     /// The default gateway of a family in the main table.
     #[must_use]
     pub fn default_gateway(&self, v4: bool) -> Option<IpAddr> {

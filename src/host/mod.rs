@@ -10,10 +10,11 @@
 //!                                └ proxy ARP on cni0                   neighbours of its old range answer
 //! ```
 //!
-//! Everything made here is kept in a record of its attachment, is taken away when the attachment
-//! goes, and is taken away at the agent's start when the attachment has gone without a word. What was
-//! there before is never replaced: a route to the same address that is not ours says that somebody
-//! else has the address. Source NAT is the cluster's own business and is left alone.
+//! Everything made here is kept in a record of its attachment and is taken away when the attachment
+//! goes. What belongs to an attachment that has gone without a word is swept: at the agent's start,
+//! each minute, and before a restore. What was there before is never replaced: a route to the same
+//! address that is not ours says that somebody else has the address. Source NAT is the cluster's own
+//! business and is left alone.
 
 mod ends;
 mod inside;
@@ -24,7 +25,7 @@ mod record;
 mod settings;
 mod ways;
 
-pub use ends::outer_ends;
+pub use ends::{elsewhere, number_of, outer_ends};
 pub use inside::{Gateway, Inside, Neighbour, ReadError};
 pub use kernel::Error as KernelError;
 pub use need::InUse;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::inside::{Inside, ReadError};
 use super::kernel::{self, Kernel, Link};
-use super::need::{Has, InUse, Need};
+use super::need::{Claims, Has, InUse, Need};
 use super::neighbours;
 use super::record::{Pod, Record, Records};
 use super::settings;
@@ -41,6 +41,9 @@ pub struct Way<'a> {
     pub pod: Pod,
     pub netns: &'a Namespace,
     pub path: &'a Path,
+    /// Addresses that Kubernetes knew the captured pod by. The node leads to no others, whatever the
+    /// image gives the interface.
+    pub pod_ips: &'a [IpAddr],
     /// The bridge that the outer end was a port of before the restore, from [`Ways::bridge`]: if the
     /// pair had to be made anew, its outer end becomes a port again.
     pub bridge: Option<u32>,
@@ -185,7 +188,8 @@ impl Ways {
             Some(master) => kernel.link(master).await?.ok_or_else(not_here)?,
             None => outer,
         };
-        let need = Need::of(&Has::read(kernel).await?, inside, &device)?;
+        let claims = Claims { inside, pod_ips: way.pod_ips };
+        let need = Need::of(&Has::read(kernel).await?, claims, &device)?;
         let wanted = self.record_of(way, &device, &need)?;
         // First the record: whatever is made after it can be found and taken away.
         self.records.put(&wanted).map_err(|source| self.failed(source))?;
@@ -207,7 +211,8 @@ impl Ways {
         let foreign = |address: IpAddr| {
             wanted.addresses.iter().any(|kept| kept.is_ipv4() == address.is_ipv4())
         };
-        let gateways: Vec<IpAddr> = inside.gateways.iter().map(|one| one.gateway).collect();
+        let gateways: Vec<IpAddr> =
+            [true, false].into_iter().filter_map(|v4| inside.default_gateway(v4)).collect();
         neighbours::mend(way.netns, inside, &gateways, &device.mac, foreign)?;
         Ok(Attached { record: wanted, lacks: need.lacks })
     }

@@ -36,6 +36,9 @@ pub enum Error {
     /// Messages were lost because the receive buffer was full (`ENOBUFS`).
     #[error("netlink answers overran the receive buffer")]
     Overrun,
+    /// More than an image may hold; see [`Limits`](crate::image::Limits).
+    #[error("a netlink answer has more than {limit} bytes, which is more than an image may hold")]
+    TooLarge { limit: usize },
     #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error("the kernel refused: {0}")]

@@ -23,6 +23,10 @@ const CHUNK: usize = 512;
 /// Bytes sent at once by [`Socket::batch`].
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// Most bytes of one answer. A pod's own objects can be many: what is kept of them must not take the
+/// node's memory. It is what a section of an image may have.
+pub(super) const LARGEST: usize = 512 << 20;
+
 /// What a dump gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dump {
@@ -47,6 +51,8 @@ pub struct Socket {
     sequence: u32,
     /// What was received last; its room is used again and again.
     received: Vec<u8>,
+    /// Most bytes of one answer.
+    pub(super) largest: usize,
 }
 
 impl Socket {
@@ -87,7 +93,7 @@ impl Socket {
         let wait = libc::timeval { tv_sec: DEADLINE.as_secs() as libc::time_t, tv_usec: 0 };
         set(raw, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &wait).map_err(|_| system("deadline"))?;
         set(raw, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &wait).map_err(|_| system("deadline"))?;
-        Ok(Self { fd, sequence: 0, received: Vec::new() })
+        Ok(Self { fd, sequence: 0, received: Vec::new(), largest: LARGEST })
     }
 
     /// Joins multicast groups, by number (`RTNLGRP_*`, `NFNLGRP_*`).
@@ -175,8 +181,9 @@ impl Socket {
         Ok(refused)
     }
 
-    /// Sends all messages in one piece, for batches that the kernel takes or leaves as a whole
-    /// (`NFNL_MSG_BATCH_BEGIN` … `END`). Answers the refused ones by their place.
+    /// Sends all messages in one piece, for batches that the kernel takes or leaves as a whole: the
+    /// first begins the batch (`NFNL_MSG_BATCH_BEGIN`), the last ends it. Answers the refused ones
+    /// by their place, in the order of the kernel's answers; none if it took the batch.
     ///
     /// # Errors
     /// As [`Self::batch`].
@@ -188,9 +195,45 @@ impl Socket {
         for message in all {
             chunk.add(message, self.next());
         }
+        let count = chunk.starts.len();
+        // Kernels differ in whether they acknowledge the end of a batch; all do so for what is in it.
+        // What stops the batch as a whole is told of its first message.
+        let Some(acknowledged) = count.checked_sub(2) else { return Ok(Vec::new()) };
+        chunk.bytes[chunk.starts[acknowledged] + 6] |= libc::NLM_F_ACK as u8;
+        self.room_to_send(chunk.bytes.len())?;
+        let first = self.sequence.wrapping_sub(count as u32 - 1);
+        self.send(&chunk.bytes)?;
         let mut refused = Vec::new();
-        self.flush(&mut chunk, 0, &mut refused)?;
+        self.verdicts(first, count, &[0, acknowledged], &mut refused)?;
         Ok(refused)
+    }
+
+    /// Waits until no transaction of nftables is under way: what such a one has made visible has been
+    /// told by then. An empty batch does that: it waits for the same lock, and it changes nothing.
+    /// The kernel works on it before the call returns, and does not answer unless it fails.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the socket cannot be written.
+    pub fn pass_transactions(&mut self) -> Result<(), Error> {
+        // `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`, and `NFNL_SUBSYS_NFTABLES`.
+        let mut chunk = Chunk::default();
+        for kind in [0x10, 0x11] {
+            chunk.add(&Builder::new(kind, 0, &[0, 0, 0, 10]).finish(), self.next());
+        }
+        self.send(&chunk.bytes)
+    }
+
+    /// Lets one piece of this size be sent.
+    fn room_to_send(&self, bytes: usize) -> Result<(), Error> {
+        let Ok(size) = libc::c_int::try_from(bytes) else {
+            let source = io::Error::from_raw_os_error(libc::EMSGSIZE);
+            return Err(Error::System { step: "send buffer", source });
+        };
+        if size <= SEND_BUFFER {
+            return Ok(());
+        }
+        set(self.fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &size)
+            .map_err(|_| system("send buffer"))
     }
 
     /// Takes what came on the subscribed groups so far, without waiting.
@@ -271,11 +314,16 @@ impl Socket {
         }
     }
 
-    /// Receives until the answer to `sequence` is complete; what is not part of it is dropped.
+    /// Receives until the answer to `sequence` is complete; what is not part of it is dropped. An
+    /// answer that is too large is not received to its end: the socket is of no use after that.
     fn collect(&mut self, sequence: u32, into: &mut Vec<u8>, dump: bool) -> Result<bool, Error> {
         let mut interrupted = false;
+        let start = into.len();
         loop {
             self.receive(0)?;
+            if (into.len() - start).saturating_add(self.received.len()) > self.largest {
+                return Err(Error::TooLarge { limit: self.largest });
+            }
             match sift(&self.received, sequence, &mut interrupted, into)? {
                 Sifted::More => {}
                 Sifted::Done => return Ok(interrupted),
@@ -298,7 +346,26 @@ impl Socket {
         let count = chunk.starts.len();
         let first = self.sequence.wrapping_sub(count as u32 - 1);
         self.send(&chunk.bytes)?;
-        'all: loop {
+        let start = refused.len();
+        self.verdicts(first, count, &[count - 1], refused)?;
+        for (place, _) in &mut refused[start..] {
+            *place += before;
+        }
+        chunk.bytes.clear();
+        chunk.starts.clear();
+        Ok(before + count)
+    }
+
+    /// Reads the verdicts on `count` messages, of which `first` is the first sequence number, up to
+    /// that on one of `ends`.
+    fn verdicts(
+        &mut self,
+        first: u32,
+        count: usize,
+        ends: &[usize],
+        refused: &mut Vec<(usize, Refusal)>,
+    ) -> Result<(), Error> {
+        loop {
             self.receive(0)?;
             for message in messages(&self.received) {
                 let message = message?;
@@ -307,16 +374,13 @@ impl Socket {
                     continue;
                 }
                 if let Some(refusal) = refusal(&message)? {
-                    refused.push((before + place, refusal));
+                    refused.push((place, refusal));
                 }
-                if place == count - 1 {
-                    break 'all;
+                if ends.contains(&place) {
+                    return Ok(());
                 }
             }
         }
-        chunk.bytes.clear();
-        chunk.starts.clear();
-        Ok(before + count)
     }
 }
 

@@ -44,6 +44,19 @@ fn a_refusal_has_the_kernels_words() {
 }
 
 #[test]
+fn an_answer_that_is_too_large_is_not_taken() {
+    let (error, kept) = inside(|socket| {
+        let mut kept = vec![1, 2, 3, 4];
+        let whole = socket.dump(RTM_GETRULE, &RULES).unwrap().bytes.len();
+        socket.largest = whole - 1;
+        (socket.dump_into(RTM_GETRULE, &RULES, &mut kept).unwrap_err(), kept)
+    });
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    assert_eq!(kept, [1, 2, 3, 4], "nothing of it stays");
+    assert_eq!(socket::LARGEST as u64, crate::image::Limits::DEFAULT.section);
+}
+
+#[test]
 fn a_batch_is_judged_message_by_message() {
     let (refused, left) = inside(|socket| {
         // More than is sent at once; each hundredth is there already.

@@ -169,7 +169,12 @@ pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     found
 }
 
-fn of_class(class: &'static Class, from: &Objects, to: &Objects, found: &mut Vec<Finding>) {
+pub(super) fn of_class(
+    class: &'static Class,
+    from: &Objects,
+    to: &Objects,
+    found: &mut Vec<Finding>,
+) {
     let delta = delta(from.of(class), to.of(class), |_| true);
     let mut add = |object: &Object, names: &Names, kind, weight| {
         let fleeting = (class.fleeting)(&object.value());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Error, Plan, Side, Stage, Step};
+use super::{Action, Error, Part, Plan, Side, Stage, Step};
 use crate::image::Snapshot;
 use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
@@ -48,6 +48,7 @@ impl Objects {
                 read.map_err(|source| Error::Malformed { section: class.name, source })?;
             classes.insert(class.name, objects);
         }
+        super::nftables::prune(&mut classes);
         let outer = state::objects(&LINKS, section(OUTER).unwrap_or_default())
             .map_err(|source| Error::Malformed { section: OUTER, source })?;
         let names = section(LINKS.name).map(Names::of).unwrap_or_default();
@@ -124,11 +125,33 @@ impl Draft {
         tolerated: &'static [i32],
     ) {
         let protocol = match class.source {
-            Source::Netlink { protocol, .. } | Source::Flows { protocol, .. } => protocol,
+            Source::Netlink { protocol, .. }
+            | Source::Watched { protocol, .. }
+            | Source::Flows { protocol, .. } => protocol,
             Source::Read(_) | Source::Sysctl => Protocol::Route,
         };
         let action = Action::Send { protocol, message };
         self.steps.push(Step { stage, side, class: class.name, label, action, tolerated });
+    }
+
+    /// Adds messages that the kernel takes or leaves as a whole.
+    pub fn transaction(
+        &mut self,
+        stage: Stage,
+        class: &'static Class,
+        label: String,
+        protocol: Protocol,
+        parts: Vec<Part>,
+    ) {
+        let action = Action::Transaction { protocol, parts };
+        self.steps.push(Step {
+            stage,
+            side: Side::Inside,
+            class: class.name,
+            label,
+            action,
+            tolerated: &[],
+        });
     }
 
     /// Adds the writing of a sysctl.

@@ -17,6 +17,7 @@ mod link;
 mod links;
 mod neighbours;
 mod nexthops;
+mod nftables;
 mod raw;
 mod routes;
 mod rules;
@@ -32,7 +33,7 @@ use crate::state::Object;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
-pub use step::{Action, Side, Stage, Step};
+pub use step::{Action, Part, Side, Stage, Step};
 pub use veth::{HostEnd, host_ends};
 
 pub use draft::Objects;
@@ -63,6 +64,9 @@ pub struct Host {
     /// Names and indexes that are taken on the host, as far as the image asks for them.
     pub names: BTreeSet<String>,
     pub indexes: BTreeSet<u32>,
+    /// An outer end is made only where the image tells it, or the node's own setup had made it. Else
+    /// one that nobody knows is made with the kernel's defaults, and raised.
+    pub known_only: bool,
 }
 
 /// What is to be done, in order.
@@ -86,6 +90,10 @@ pub enum Error {
     ParentOutside { link: String, kind: String },
     #[error("{link}: links stand on each other in a circle")]
     Circle { link: String },
+    #[error(
+        "{link}: the image does not tell its other end; it was not in the node's namespace, and is not made there"
+    )]
+    NoEnd { link: String },
     #[error("{link}: the host has no free name for its outer end (tried {tried})")]
     NoName { link: String, tried: String },
 }
@@ -97,7 +105,7 @@ impl Error {
         match self {
             Self::Malformed { .. } => "ImageMalformed",
             Self::NoHost { .. } => "NoHostNamespace",
-            Self::ParentOutside { .. } => "ParentOutside",
+            Self::ParentOutside { .. } | Self::NoEnd { .. } => "ParentOutside",
             Self::Circle { .. } => "ImageInvalid",
             Self::NoName { .. } => "HostNameTaken",
         }
@@ -119,6 +127,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     nexthops::plan(&sides, &mut draft);
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
+    nftables::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
@@ -132,6 +141,8 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "nft-tables" => Some(nftables::of_all),
+        "nft-chains" | "nft-sets" | "nft-objects" | "nft-flowtables" => Some(nftables::of_table),
         _ => None,
     }
 }

@@ -26,6 +26,8 @@ pub enum Stage {
     LinkSysctls,
     /// Masters, so that a port joins with its final MAC and MTU.
     JoinLinks,
+    /// Before anything is sent or received. Chains may be bound to links.
+    Nftables,
     /// After the rules that use labels, and before any packet can come: one that comes too early
     /// would make an entry without the translation that its flow has.
     Conntrack,
@@ -60,6 +62,7 @@ impl fmt::Display for Stage {
             Self::SetLinks => "set links",
             Self::LinkSysctls => "sysctls of links",
             Self::JoinLinks => "join masters",
+            Self::Nftables => "nftables",
             Self::Conntrack => "connection tracking",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
@@ -90,8 +93,25 @@ pub enum Side {
 pub enum Action {
     /// A netlink message, complete but for its sequence number and the acknowledge flag.
     Send { protocol: Protocol, message: Vec<u8> },
+    /// Messages that the kernel takes or leaves as a whole, between a first that begins them and a
+    /// last that ends them.
+    Transaction { protocol: Protocol, parts: Vec<Part> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+}
+
+/// One message of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// As [`Step::label`].
+    pub label: String,
+    pub message: Vec<u8>,
+}
+
+impl Part {
+    pub fn new(label: impl Into<String>, message: Vec<u8>) -> Self {
+        Self { label: label.into(), message }
+    }
 }
 
 /// One step.

@@ -82,6 +82,9 @@ fn wanted<'a>(link: &Link<'_>, sides: &'a Sides, host: &'a Host) -> Result<Wante
         return Ok(Wanted { end: Some(own), name, index, up, master });
     }
     let end = outer_of(link, &sides.to.outer).map(|object| HostEnd(object.clone()));
+    if end.is_none() && host.known_only {
+        return Err(Error::NoEnd { link: link.name.to_owned() });
+    }
     let (names, index) = match &end {
         Some(end) => (end.names(), end.identity().1),
         None => ((1..=SPARE_NAMES).map(|n| format!("veth{:08x}", hash(link.name, n))).collect(), 0),

@@ -32,6 +32,11 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
         match way(first) {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Transaction => {
+                for step in run {
+                    refused.extend(transact(hands, step)?);
+                }
+            }
         }
         rest = after;
     }
@@ -42,12 +47,14 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
 enum Way {
     Netlink(Side, Protocol),
     Files,
+    Transaction,
 }
 
 fn way(step: &Step) -> Way {
     match step.action {
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Write { .. } => Way::Files,
+        Action::Transaction { .. } => Way::Transaction,
     }
 }
 
@@ -61,13 +68,13 @@ fn send(
     let failed = |source| Failure::Netlink { what: "sending", source };
     let socket = match (side, &mut hands.host) {
         (Side::Inside, _) => hands.reader.socket(protocol).map_err(failed)?,
-        (Side::Host, Some(host)) => host,
+        (Side::Host, Some((host, _))) => host,
         // A plan without a host has no steps there.
         (Side::Host, None) => return Ok(()),
     };
     let messages = run.iter().filter_map(|step| match &step.action {
         Action::Send { message, .. } => Some(message.as_slice()),
-        Action::Write { .. } => None,
+        Action::Write { .. } | Action::Transaction { .. } => None,
     });
     for (place, refusal) in socket.batch(messages).map_err(failed)? {
         if let Some(step) = run.get(place).filter(|step| !step.tolerated.contains(&refusal.errno)) {
@@ -75,6 +82,21 @@ fn send(
         }
     }
     Ok(())
+}
+
+/// Does a step that is a transaction inside; answers what the kernel said first, if it refused.
+fn transact(hands: &mut Hands, step: &Step) -> Result<Option<Refused>, Failure> {
+    let Action::Transaction { protocol, parts } = &step.action else { return Ok(None) };
+    let failed = |source| Failure::Netlink { what: "sending", source };
+    let socket = hands.reader.socket(*protocol).map_err(failed)?;
+    let messages = parts.iter().map(|part| part.message.as_slice());
+    let refused = socket.transaction(messages).map_err(failed)?.into_iter().next();
+    Ok(refused.map(|(place, mut refusal)| {
+        let part = parts.get(place).map_or("", |part| &part.label);
+        let told = refusal.message.map(|message| format!(": {message}")).unwrap_or_default();
+        refusal.message = Some(format!("{part}{told}"));
+        Refused { step: step.clone(), refusal }
+    }))
 }
 
 /// Some files bound each other (a port range and the first unprivileged port), so that a refused one

@@ -32,6 +32,8 @@ pub struct Goal {
     pub host: Option<RawFd>,
     /// Sysctls that this kernel refuses are left as they are.
     pub lenient: bool,
+    /// As [`super::Options::known_ends_only`].
+    pub known_ends_only: bool,
 }
 
 /// Plans and does nothing.
@@ -74,7 +76,11 @@ pub fn converge(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
 
 fn terms(hands: &mut Hands, first: &Objects, goal: &Goal) -> Result<Terms, Error> {
     let host = match goal.host {
-        Some(descriptor) => Some(hands.host_terms(descriptor, first, &goal.objects)?),
+        Some(descriptor) => {
+            let mut host = hands.host_terms(descriptor, first, &goal.objects)?;
+            host.known_only = goal.known_ends_only;
+            Some(host)
+        }
         None => None,
     };
     Ok(Terms { host, queues: possible_cpus(), scaffold: false })

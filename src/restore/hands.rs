@@ -3,11 +3,12 @@
 //! It belongs to a thread inside the namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::RawFd;
 
 use bytes::Bytes;
 
 use crate::capture;
-use crate::host::outer_ends;
+use crate::host::{number_of, outer_ends};
 use crate::image::Snapshot;
 use crate::netlink::{self, Builder, Protocol, Socket};
 use crate::netns::Namespace;
@@ -38,8 +39,8 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Hands {
     pub reader: Reader,
-    /// A socket of the host's namespace.
-    pub host: Option<Socket>,
+    /// A socket of the host's namespace, and the descriptor that names it.
+    pub host: Option<(Socket, RawFd)>,
 }
 
 impl Hands {
@@ -47,7 +48,10 @@ impl Hands {
     pub fn open(host: Option<&Namespace>) -> Result<Self, Error> {
         let opened = |source| Failure::Netlink { what: "host namespace", source };
         let host = match host {
-            Some(host) => Some(host.run(|| Socket::open(Protocol::Route))?.map_err(opened)?),
+            Some(host) => {
+                let socket = host.run(|| Socket::open(Protocol::Route))?.map_err(opened)?;
+                Some((socket, host.as_raw_fd()))
+            }
             None => None,
         };
         Ok(Self { reader: Reader::new(), host })
@@ -86,23 +90,25 @@ impl Hands {
 
     /// The host's links that are the other ends of veths of the namespace.
     fn outer_ends(&mut self, inside: &Snapshot) -> Result<Vec<u8>, Failure> {
-        let Some(host) = &mut self.host else { return Ok(Vec::new()) };
+        let Some((host, descriptor)) = &mut self.host else { return Ok(Vec::new()) };
+        // The kernel numbers the namespace when it first names it in an answer of links.
+        let number = number_of(*descriptor).map_err(host_failed)?;
         let links = inside.sections.get(classes::LINKS.name).map(|links| &links[..]);
-        outer_ends(host, links.unwrap_or_default()).map_err(host_failed)
+        outer_ends(host, links.unwrap_or_default(), number).map_err(host_failed)
     }
 
     /// What a plan must know of the host: the ends that the node's own setup had made, and which of
     /// the captured names and indexes are taken.
     pub fn host_terms(
         &mut self,
-        descriptor: std::os::fd::RawFd,
+        descriptor: RawFd,
         first: &Objects,
         goal: &Objects,
     ) -> Result<Host, Error> {
         let own = host_ends(first);
         let wanted = host_ends(goal);
         let mut terms = Host { descriptor, own, ..Host::default() };
-        let Some(host) = &mut self.host else { return Ok(terms) };
+        let Some((host, _)) = &mut self.host else { return Ok(terms) };
         let ends: BTreeMap<&String, &HostEnd> =
             wanted.iter().filter(|(name, _)| !terms.own.contains_key(*name)).collect();
         let (mut names, mut indexes) = (BTreeSet::new(), BTreeSet::new());

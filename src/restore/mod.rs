@@ -42,6 +42,10 @@ pub struct Options {
     /// [`Report::left`]), sysctls that this kernel refuses stay as they are, and the rest is restored.
     /// Else such an image is refused.
     pub leave_unknown: bool,
+    /// Outer ends of veth pairs are made on the host only where the image tells them. Else one that
+    /// the image does not tell is made with the kernel's defaults: an image that was captured without
+    /// its host tells none.
+    pub known_ends_only: bool,
 }
 
 /// Makes `target` what the image says. Outer ends of veth pairs live in `host`; without it an image
@@ -61,6 +65,7 @@ pub fn restore(
         objects: Objects::read(&allowed.snapshot, age(image))?,
         host: host.map(Namespace::as_raw_fd),
         lenient: options.leave_unknown,
+        known_ends_only: options.known_ends_only,
     };
     let checked = start.elapsed();
     let mut report = target.run(|| {

@@ -29,6 +29,12 @@ fn nest(section: &[u8], part: &[u8], table: &[Attr], aged: &mut [u8], seconds: u
                 shorten(section, attribute.payload, order, lifetime, aged, seconds);
             }
             (_, Shape::Struct(of)) => of_struct(section, attribute.payload, of, aged, seconds),
+            (_, Shape::Nest(of)) => nest(section, attribute.payload, of, aged, seconds),
+            (_, Shape::List(Shape::Nest(of))) => {
+                for item in attributes(attribute.payload).map_while(Result::ok) {
+                    nest(section, item.payload, of, aged, seconds);
+                }
+            }
             _ => {}
         }
     }
@@ -70,16 +76,20 @@ fn shorten(
     aged: &mut [u8],
     seconds: u32,
 ) {
-    let left = u64::from(order.swap(number(place) as u32));
-    if place.len() != 4 || left == u64::from(lifetime.forever) {
+    let wide = place.first_chunk().filter(|_| place.len() == 8);
+    let narrow = u64::from(order.swap(number(place) as u32));
+    let left = wide.map_or(narrow, |wide| u64::from_be_bytes(*wide));
+    if !matches!(place.len(), 4 | 8) || left == u64::from(lifetime.forever) {
         return;
     }
     let passed = u64::from(seconds) * u64::from(lifetime.per_second);
     // What has already ended stays so; nothing ends by ageing alone.
     let least = u64::from(lifetime.least).min(left);
-    let left = left.saturating_sub(passed).max(least) as u32;
+    let left = left.saturating_sub(passed).max(least);
     let at = place.as_ptr().addr() - section.as_ptr().addr();
-    if let Some(place) = aged.get_mut(at..at + 4) {
-        place.copy_from_slice(&order.swap(left).to_ne_bytes());
+    match aged.get_mut(at..at + place.len()) {
+        Some(place) if wide.is_some() => place.copy_from_slice(&left.to_be_bytes()),
+        Some(place) => place.copy_from_slice(&order.swap(left as u32).to_ne_bytes()),
+        None => {}
     }
 }

@@ -131,7 +131,7 @@ pub fn check_section(class: &'static Class, section: &[u8], links: &Names) -> Ve
 /// attributes that can't be carried, links that are not in `links`.
 #[must_use]
 pub fn check(class: &'static Class, message: &[u8], links: &Names) -> Vec<Problem> {
-    let mut walk = Walk { links, path: Vec::new(), found: Vec::new() };
+    let mut walk = Walk { links, strict: class.strict, path: Vec::new(), found: Vec::new() };
     let mut object = String::new();
     match messages(message).next() {
         Some(Ok(message)) if message.kind == class.tells => {
@@ -204,6 +204,8 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
 
 struct Walk<'a> {
     links: &'a Names,
+    /// See [`Class::strict`].
+    strict: bool,
     path: Vec<String>,
     found: Vec<Problem>,
 }
@@ -246,7 +248,12 @@ impl Walk<'_> {
         for attribute in attributes(bytes) {
             let Ok(attribute) = attribute else { return self.add(Fault::Malformed) };
             let Some(attr) = table.iter().find(|attr| attr.id == attribute.id) else {
-                self.within(&format!("#{}", attribute.id), |walk| walk.add(Fault::Unknown));
+                let fault = if self.strict {
+                    Fault::Layout(format!("attribute {}", attribute.id))
+                } else {
+                    Fault::Unknown
+                };
+                self.within(&format!("#{}", attribute.id), |walk| walk.add(fault));
                 continue;
             };
             let twice = once && seen.contains(&attribute.id);

@@ -106,9 +106,12 @@ fn emptied(value: &Value) -> bool {
 
 /// The fate of an attribute among its siblings.
 pub(super) fn beside(fate: Fate, siblings: &[u8]) -> Fate {
-    let Fate::Unless(other, (alone, together)) = fate else { return fate };
-    let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
-    if there { *together } else { *alone }
+    let mut fate = fate;
+    while let Fate::Unless(other, (alone, together)) = fate {
+        let there = attributes(siblings).map_while(Result::ok).any(|sibling| sibling.id == other);
+        fate = if there { *together } else { *alone };
+    }
+    fate
 }
 
 fn by_fate(
@@ -131,7 +134,8 @@ fn by_fate(
         Fate::Set if payload.iter().all(|byte| *byte == 0) => None,
         Fate::Outside => Some(Value::Present),
         Fate::Lifetime(lifetime) => {
-            let left = payload.first_chunk().map(|left| u32::from_ne_bytes(*left));
+            let left = payload.first_chunk().filter(|_| payload.len() == 4);
+            let left = left.map(|left| u32::from_ne_bytes(*left));
             let ends = if left == Some(lifetime.forever) { "forever" } else { "limited" };
             Some(Value::Text(ends.to_owned()))
         }

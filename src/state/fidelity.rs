@@ -121,6 +121,7 @@ impl Page<'_> {
                     self.inner(&format!("{path}({name})"), layout);
                 }
             }
+            Shape::List(item) if is_compound(item) => self.inner(&format!("{path}[]"), item),
             Shape::Struct(fields) => self.fields(path, fields),
             Shape::Array(_, fields) => self.fields(&format!("{path}[]"), fields),
             Shape::Nexthops(table) => {
@@ -139,6 +140,9 @@ fn join(within: &str, name: &str) -> String {
 }
 
 fn is_compound(shape: &Shape) -> bool {
+    if let Shape::List(item) = shape {
+        return is_compound(item);
+    }
     matches!(
         shape,
         Shape::Nest(_)

@@ -18,6 +18,12 @@ const SECTIONS: &[(&str, &[u8])] = &[
     ("neighbours", include_bytes!("../../tests/recorded/neighbours.bin")),
     ("proxy-neighbours", include_bytes!("../../tests/recorded/proxy-neighbours.bin")),
     ("neighbour-tables", include_bytes!("../../tests/recorded/neighbour-tables.bin")),
+    ("nft-tables", include_bytes!("../../tests/recorded/nft-tables.bin")),
+    ("nft-chains", include_bytes!("../../tests/recorded/nft-chains.bin")),
+    ("nft-sets", include_bytes!("../../tests/recorded/nft-sets.bin")),
+    ("nft-objects", include_bytes!("../../tests/recorded/nft-objects.bin")),
+    ("nft-set-elements", include_bytes!("../../tests/recorded/nft-set-elements.bin")),
+    ("nft-rules", include_bytes!("../../tests/recorded/nft-rules.bin")),
     ("conntrack", include_bytes!("../../tests/recorded/conntrack.bin")),
     ("conntrack-expectations", include_bytes!("../../tests/recorded/conntrack-expectations.bin")),
 ];

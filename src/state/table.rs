@@ -45,6 +45,9 @@ pub struct Class {
     /// neighbour). A restore makes those that are missing, but never changes or removes one, and
     /// nothing about them is a difference.
     pub fleeting: fn(&Value) -> bool,
+    /// Whether an object with anything that its table does not know can't be carried: without it, it
+    /// would mean something else (a rule that matches more).
+    pub strict: bool,
     /// Whether traffic adds objects at any time, so that one more than the image has is told, but is no
     /// difference that matters.
     pub grows: bool,
@@ -70,6 +73,7 @@ impl Class {
         also: |_| Vec::new(),
         mend: |_| Vec::new(),
         fleeting: |_| false,
+        strict: false,
         grows: false,
         shown_by: "",
     };
@@ -92,6 +96,13 @@ pub enum Source {
     Sysctl,
     /// Read by a function of the class's file. The section holds messages as [`Source::Netlink`]'s do.
     Read(fn(&mut crate::state::Reader) -> Result<Vec<u8>, crate::state::ReadError>),
+    /// As [`Source::Read`], with notices of changes as [`Source::Netlink`] has them.
+    Watched {
+        read: fn(&mut crate::state::Reader) -> Result<Vec<u8>, crate::state::ReadError>,
+        protocol: Protocol,
+        groups: &'static [u32],
+        notices: &'static [u16],
+    },
     /// Objects that traffic makes, changes and ends all the time, so that a second reading would never
     /// give what the first gave. They are read once; `merge` takes into that section (the first) what
     /// was told in the groups since before the reading began (the second).
@@ -276,7 +287,7 @@ pub enum Fate {
     Refuse,
 }
 
-/// How a time left is counted.
+/// How a time left is counted: 32 bits of the host's byte order, or 64 of the network's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
     /// Units in a second.

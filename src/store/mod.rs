@@ -36,6 +36,8 @@ use error::Attempt;
 const ATTEMPTS: usize = 2;
 /// What is allocated before the first byte of a download.
 const FIRST_CAPACITY: u64 = 1 << 20;
+/// Bytes whose digest takes less than handing it to a thread is worth.
+const SHORT: usize = 64 << 10;
 /// End of every image's key.
 const SUFFIX: &str = ".netckpt";
 
@@ -71,6 +73,17 @@ pub fn key(prefix: &str, digest: &str) -> String {
 pub fn prefix(namespace: &str, name: &str, uid: &str) -> String {
     let name: String = name.chars().take(128).collect();
     format!("{namespace}/{name}-{uid}")
+}
+
+/// The image's digest. A large one takes a thread of its own for as long: up to a second or two.
+pub async fn digest(image: &Bytes) -> String {
+    if image.len() <= SHORT {
+        return image::digest(image);
+    }
+    let shared = image.clone();
+    let digest = tokio::task::spawn_blocking(move || image::digest(&shared)).await;
+    // No thread is to be had any more at the agent's very end.
+    digest.unwrap_or_else(|_| image::digest(image))
 }
 
 impl Store {
@@ -109,7 +122,7 @@ impl Store {
     /// # Errors
     /// Any; nothing is stored in part, and the call may be repeated.
     pub async fn put(&self, prefix: &str, image: Bytes) -> Result<Stored, Error> {
-        let digest = image::digest(&image);
+        let digest = digest(&image).await;
         let key = key(prefix, &digest);
         let size = image.len() as u64;
         self.within("upload", self.create(&key, &digest, image)).await?;
@@ -122,7 +135,7 @@ impl Store {
     /// Any; [`Error::DigestMismatch`] where the content is another.
     pub async fn get(&self, key: &str, digest: &str, limit: u64) -> Result<Bytes, Error> {
         let image = self.within("download", self.fetch(key, limit)).await?;
-        let found = image::digest(&image);
+        let found = self::digest(&image).await;
         if found != digest {
             let (at, key, expected) = (self.at.clone(), key.to_owned(), digest.to_owned());
             return Err(Error::DigestMismatch { at, key, expected, found });
@@ -179,7 +192,7 @@ impl Store {
     async fn already_there(&self, key: &str, digest: &str, size: u64) -> Result<(), Error> {
         let occupied = || Error::Occupied { at: self.at.clone(), key: key.to_owned() };
         match self.fetch(key, size).await {
-            Ok(there) if image::digest(&there) == digest => Ok(()),
+            Ok(there) if self::digest(&there).await == digest => Ok(()),
             Ok(_) | Err(Error::TooLarge { .. }) => Err(occupied()),
             Err(error) => Err(error),
         }

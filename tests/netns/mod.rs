@@ -70,6 +70,13 @@ impl Ns {
         self.run(&["sh", "-euc", script])
     }
 
+    /// Waits until duplicate address detection is over for every address.
+    #[track_caller]
+    pub fn settle(&self) {
+        self.sh("for i in $(seq 50); do \
+                 ip -6 addr | grep -q tentative || exit 0; sleep 0.1; done; exit 1");
+    }
+
     /// What a command says in JSON (`ip -j`, `tc -j`, `nft -j`).
     #[track_caller]
     pub fn json(&self, command: &[&str]) -> serde_json::Value {

@@ -1,4 +1,7 @@
-"""Writes the answers to the dumps of `src/state/classes` to NAME.bin, sequence and port zeroed."""
+"""Writes the answers to the dumps of `src/state/classes` to NAME.bin, sequence and port zeroed.
+
+With names, only those sections.
+"""
 
 import socket
 import struct
@@ -19,12 +22,18 @@ DUMPS = {
         (30, bytes([10]) + bytes(9) + bytes([8, 0])),
     ],
     "neighbour-tables": [(66, bytes(4))],
+    "nft-tables": [(10 << 8 | 1, bytes(4))],
+    "nft-chains": [(10 << 8 | 4, bytes(4))],
+    "nft-rules": [(10 << 8 | 7, bytes(4))],
+    "nft-sets": [(10 << 8 | 10, bytes(4))],
+    "nft-objects": [(10 << 8 | 19, bytes(4))],
     "conntrack": [(0x101, bytes(4))],
     "conntrack-expectations": [(0x201, bytes(4))],
 }
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 NETFILTER = ("conntrack", "conntrack-expectations")
+NFT_MSG_GETSETELEM = 10 << 8 | 13
 
 
 def dump(sock, kind, body):
@@ -40,6 +49,25 @@ def dump(sock, kind, body):
             message = data[:length] + bytes(-length % 4)
             yield message[:8] + bytes(8) + message[16:]
             data = data[(length + 3) & ~3 :]
+
+
+def attributes(data):
+    """Number, payload and whole bytes of each attribute."""
+    while data:
+        length, number = struct.unpack_from("=HH", data)
+        yield number & 0x3FFF, data[4:length], data[:length] + bytes(-length % 4)
+        data = data[(length + 3) & ~3 :]
+
+
+def elements(sock, sets):
+    """One message for each element, as `nft-set-elements` has them."""
+    for nft_set in sets:
+        names = b"".join(w for number, _, w in attributes(nft_set[20:]) if number in (1, 2))
+        for message in dump(sock, NFT_MSG_GETSETELEM, nft_set[16:17] + bytes(3) + names):
+            for number, payload, _ in attributes(message[20:]):
+                for _, _, one in attributes(payload) if number == 3 else []:
+                    body = message[16:20] + names + struct.pack("=HH", 4 + len(one), 3 | 1 << 15) + one
+                    yield struct.pack("=IHHII", 16 + len(body), 10 << 8 | 12, 0, 0, 0) + body
 
 
 def flows():
@@ -59,9 +87,13 @@ def flows():
 ends = flows()
 for name in sys.argv[1:] or DUMPS:
     dumps = DUMPS[name]
-    protocol = NETLINK_NETFILTER if name in NETFILTER else NETLINK_ROUTE
+    protocol = NETLINK_NETFILTER if name in NETFILTER or name.startswith("nft-") else NETLINK_ROUTE
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     sock.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+    if name == "nft-sets":
+        sets = [message for kind, body in dumps for message in dump(sock, kind, body)]
+        with open("nft-set-elements.bin", "wb") as file:
+            file.writelines(elements(sock, sets))
     with open(f"{name}.bin", "wb") as file:
         for kind, body in dumps:
             file.writelines(dump(sock, kind, body))

@@ -79,6 +79,9 @@ i neigh add proxy 10.1.0.30 dev eth0
 i neigh add proxy 2001:db8::30 dev eth0
 i ntable change name arp_cache dev eth0 retrans 1500 ucast_probes 7
 
+ip netns exec $ns nft -f ./record.nft
+ip netns exec $ns iptables-nft -A INPUT -p tcp -m tcpmss --mss 1:500 -j LOG
+
 ip netns exec $ns nft -f - <<'END'
 table ip flows {
 	ct helper files {

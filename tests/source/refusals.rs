@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::world::{Node, checkpoint, failed, ready, seen, shared, wait_for};
+use crate::world::{
+    Node, checkpoint, condition, events, eventually, failed, ready, seen, shared, wait_for,
+};
 
 #[test]
 fn what_is_no_pod_s_network_is_refused_at_once() {
@@ -32,7 +34,7 @@ fn nobody_s_pod_ends_in_time_with_the_reason() {
     node.pod_object("pending-pod", "Pending", &json!({}));
     let elsewhere = json!({"nodeName": "node-without-agent"});
     node.pod_object("elsewhere-pod", "Running", &elsewhere);
-    let short = json!({"timeoutSeconds": 8});
+    let short = json!({"timeoutSeconds": 15});
     checkpoint("of-missing", "missing-pod", &short);
     checkpoint("of-elsewhere", "elsewhere-pod", &short);
     checkpoint("of-pending", "pending-pod", &short);
@@ -40,6 +42,17 @@ fn nobody_s_pod_ends_in_time_with_the_reason() {
     ready("of-missing", "Unknown", "SourcePodNotFound");
     ready("of-elsewhere", "Unknown", "NodeHasNoAgent");
     ready("of-pending", "Unknown", "SourcePodNotRunning");
+    for (name, reason) in [
+        ("of-missing", "SourcePodNotFound"),
+        ("of-elsewhere", "NodeHasNoAgent"),
+        ("of-pending", "SourcePodNotRunning"),
+    ] {
+        eventually(&format!("an event tells why {name} waits"), || {
+            let is_waiting = condition(&seen(name)?, "Ready")?.0 == "Unknown";
+            assert!(is_waiting, "{name} has ended without an event of its wait");
+            events("NetCheckpoint", name).contains(&reason.to_owned()).then_some(())
+        });
+    }
     let message = failed("of-missing", "SourcePodNotFound");
     assert!(message.contains("no pod missing-pod in namespace default"), "{message}");
     let message = failed("of-elsewhere", "NodeHasNoAgent");

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::world::{
-    Node, checkpoint, condition, events, failed, free_port, ready, s3_storage, seen, storage,
+    Node, checkpoint, condition, events, eventually, failed, free_port, images, ready, s3_storage,
+    seen, storage,
 };
 
 #[test]
@@ -35,6 +36,12 @@ fn a_store_that_is_away_is_tried_in_bounds_and_told() {
     let object = seen("away").unwrap();
     assert_eq!(condition(&object, "Stored").unwrap().0, "False");
     assert!(object["status"]["image"].is_null(), "nothing that may not be there is named");
+    // Of the image its place stays, in case that the upload came there after all.
+    let captures = node.folder().join("state/captures");
+    eventually("the image leaves the node's memory", || images(&captures).is_empty().then_some(()));
+    let uid = object["metadata"]["uid"].as_str().unwrap();
+    let place = std::fs::read_to_string(captures.join(format!("{uid}.key"))).unwrap();
+    assert!(place.contains(uid) && place.contains("away"), "{place}");
 }
 
 #[test]

@@ -60,6 +60,9 @@ impl Node {
     /// With a ready agent. Several agents stop the whole cluster's checkpoints from being nobody's.
     pub fn start(name: &'static str) -> Self {
         let mut node = Self { name, agent: None, port: free_port() };
+        // Agents are ready once there is a store that answers.
+        std::fs::create_dir_all(node.folder()).unwrap();
+        node.file_storage(name);
         node.start_agent();
         node
     }

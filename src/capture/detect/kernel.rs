@@ -17,7 +17,6 @@ const AF_MPLS: u8 = 28;
 const XFRM_MSG_GETSA: u16 = 0x12;
 const XFRM_MSG_GETPOLICY: u16 = 0x15;
 
-const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
 const IPSET_CMD_LIST: u16 = 6 << 8 | 7;
 
 /// Dumps, and names what each message tells of, if anything.
@@ -71,23 +70,6 @@ pub(super) fn links(reader: &mut Reader) -> Result<Vec<(u32, String)>, ReadError
     messages(&bytes)
         .map(|message| message.map(link).map_err(|error| failed(error.into())))
         .collect()
-}
-
-/// Tables, by family and name.
-pub(super) fn nftables(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const NFTA_TABLE_NAME: u16 = 1;
-    dump(probe.reader, "nftables", Protocol::Netfilter, NFT_MSG_GETTABLE, &[0; 4], |message| {
-        let family = match message.body.first()? {
-            1 => "inet",
-            2 => "ip",
-            3 => "arp",
-            5 => "netdev",
-            7 => "bridge",
-            10 => "ip6",
-            _ => "unknown",
-        };
-        Some(format!("table {family} {}", find(message, 4, NFTA_TABLE_NAME)?.text()))
-    })
 }
 
 /// Sets, by name. The question would load the module, so it is only asked where it is there.

@@ -45,7 +45,6 @@ const fn cache(
 }
 
 static DETECTORS: &[Detector] = &[
-    state("nftables", kernel::nftables),
     state("iptables", |_| files::lines("/proc/thread-self/net/ip_tables_names")),
     state("ip6tables", |_| files::lines("/proc/thread-self/net/ip6_tables_names")),
     state("arptables", |_| files::lines("/proc/thread-self/net/arp_tables_names")),

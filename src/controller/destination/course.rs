@@ -41,7 +41,12 @@ impl Course<'_> {
             .filter_map(|ip| ip.parse().ok())
             .collect();
         let held = held(&checkpoint).map(str::to_owned);
+        let source = wanted::source(self.agent, &checkpoint).await;
+        let captured = checkpoint.status.as_ref().and_then(|status| status.source_pod_uid.clone());
         *lock(&self.checkpoint) = Some(checkpoint);
+        if let (Some(source), Some(captured)) = (source?, captured) {
+            occupied::moved(&source, &captured, &pod_ips, &request.uid, held.as_deref())?;
+        }
         let pods = self.agent.pods.state();
         let pods = pods.iter().map(AsRef::as_ref);
         occupied::free(pods, &pod_ips, &request.uid, held.as_deref())?;

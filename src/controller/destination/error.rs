@@ -19,6 +19,10 @@ pub enum RestoreError {
     Api { what: String, why: String },
     #[error("the pod {namespace}/{name} with the UID {uid} is not known on the node {node}: {why}")]
     Pod { namespace: String, name: String, uid: String, node: String, why: &'static str },
+    #[error(
+        "the pod's annotation netckpt.io/restore-from is `{value}`, which can't be the name of a NetCheckpoint"
+    )]
+    Name { value: String },
     #[error("there is no NetCheckpoint {name} in the namespace {namespace}")]
     CheckpointNotFound { namespace: String, name: String },
     #[error("the NetCheckpoint {namespace}/{name} is not ready: {why}")]
@@ -31,7 +35,7 @@ pub enum RestoreError {
         "the NetCheckpoint {checkpoint} does not carry what changes how the network behaves: {what}"
     )]
     NotCarried { checkpoint: String, what: String },
-    #[error("the address {address} of the image is in use by the pod {pod} of this node")]
+    #[error("the address {address} of the image is in use by the pod {pod}")]
     Occupied { address: IpAddr, pod: String },
     #[error("the network can't be rebuilt: {0}")]
     Restore(Box<restore::Error>),
@@ -62,7 +66,9 @@ impl RestoreError {
     #[must_use]
     pub fn reason(&self) -> RestoreReason {
         match self {
-            Self::CheckpointNotFound { .. } => RestoreReason::CheckpointNotFound,
+            Self::Name { .. } | Self::CheckpointNotFound { .. } => {
+                RestoreReason::CheckpointNotFound
+            }
             Self::NotReady { .. } => RestoreReason::CheckpointNotReady,
             Self::Storage { source, .. } => storage(source),
             Self::Image { .. } => RestoreReason::ImageDamaged,

@@ -17,7 +17,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::SharedAgent;
 use crate::api::{NetCheckpoint, RestoreReason, RestoreState};
@@ -36,6 +36,8 @@ use wanted::Wanted;
 
 /// A restore that takes longer is told of before it has ended.
 const LONG: Duration = Duration::from_secs(1);
+/// Pause between two sweeps.
+const SWEEP: Duration = Duration::from_secs(60);
 /// How long answers and writes in hand may take once the agent is to end.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -50,7 +52,7 @@ pub enum Error {
     Thread(String),
 }
 
-/// Sweeps what earlier agents left, and serves the socket until the agent ends.
+/// Sweeps what earlier agents left, and serves the socket until the agent ends, sweeping now and then.
 ///
 /// # Errors
 /// When the socket or the records can't be used. What can't be swept is only logged: a pod that is
@@ -58,12 +60,34 @@ pub enum Error {
 pub async fn run(agent: SharedAgent, socket: PathBuf) -> Result<(), Error> {
     let not_yet = agent.readiness.wait_for("socket");
     let ways = Arc::new(Ways::open(&agent.state_dir.join("attachments"))?);
-    let swept = on_thread({
-        let ways = ways.clone();
-        move || ways.sweep()
-    });
-    match swept.await.map_err(Error::Thread)? {
-        Ok(gone) => {
+    sweep(&ways, "earlier agents").await;
+    let server = Server::bind(&socket)?;
+    let ending = agent.ending.begun();
+    let sweeping = sweeping(ways.clone(), agent.ending.begun());
+    let destination = Arc::new(Destination { agent, ways, telling: Mutex::default() });
+    drop(not_yet);
+    tokio::join!(server.serve(destination.clone(), ending, GRACE), sweeping);
+    destination.told().await;
+    Ok(())
+}
+
+/// Sweeps again and again until `ending`: a DEL that found no agent does not come again.
+async fn sweeping(ways: Arc<Ways>, ending: impl Future<Output = ()>) {
+    tokio::pin!(ending);
+    loop {
+        tokio::select! {
+            () = &mut ending => return,
+            () = sleep(SWEEP) => sweep(&ways, "pods that are gone").await,
+        }
+    }
+}
+
+/// Takes away the ways that nobody needs any more. What can't be swept is logged, and tried again.
+async fn sweep(ways: &Arc<Ways>, whose: &str) {
+    let ways = ways.clone();
+    let swept = on_thread(move || ways.sweep());
+    match swept.await.map(|swept| swept.map_err(|error| error.to_string())) {
+        Ok(Ok(gone)) => {
             for record in gone {
                 tracing::info!(
                     container = record.container_id,
@@ -72,15 +96,10 @@ pub async fn run(agent: SharedAgent, socket: PathBuf) -> Result<(), Error> {
                 );
             }
         }
-        Err(error) => tracing::warn!(%error, "what earlier agents left on the node can't be swept"),
+        Ok(Err(error)) | Err(error) => {
+            tracing::warn!(error, "what {whose} left on the node can't be swept");
+        }
     }
-    let server = Server::bind(&socket)?;
-    let ending = agent.ending.begun();
-    let destination = Arc::new(Destination { agent, ways, telling: Mutex::default() });
-    drop(not_yet);
-    server.serve(destination.clone(), ending, GRACE).await;
-    destination.told().await;
-    Ok(())
 }
 
 struct Destination {
@@ -133,10 +152,7 @@ impl Attachments for Destination {
     }
 
     async fn gc(&self) {
-        let ways = self.ways.clone();
-        if let Ok(Err(error)) = on_thread(move || ways.sweep()).await {
-            tracing::warn!(%error, "what is left of pods that are gone can't be swept");
-        }
+        sweep(&self.ways, "pods that are gone").await;
     }
 }
 

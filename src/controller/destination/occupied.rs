@@ -1,5 +1,6 @@
-//! Whether another pod of this node has an address of the image. The kernel can't tell: behind one
-//! bridge two pods with one address are two hosts that answer.
+//! Whether another pod has an address of the image: one of this node, or the captured one wherever it
+//! is. The kernel can't tell: behind one bridge two pods with one address are two hosts that answer,
+//! and of another node it knows nothing.
 
 use std::net::IpAddr;
 
@@ -32,6 +33,24 @@ pub fn free<'a>(
         }
     }
     Ok(())
+}
+
+/// Sees that the captured pod no longer has its addresses. `source` is the pod that has its name now;
+/// with another UID than `captured` it is another pod. The pod `held` may have them.
+///
+/// # Errors
+/// [`RestoreError::Occupied`].
+pub fn moved(
+    source: &Pod,
+    captured: &str,
+    addresses: &[IpAddr],
+    own: &str,
+    held: Option<&str>,
+) -> Result<(), RestoreError> {
+    if source.metadata.uid.as_deref() != Some(captured) {
+        return Ok(());
+    }
+    free([source], addresses, own, held)
 }
 
 /// Whether the pod's addresses are its own and still in use.
@@ -71,5 +90,16 @@ mod tests {
             pod("u4", "10.244.1.7", "Succeeded", false),
         ];
         free(&others, &address, "new", None).unwrap();
+    }
+
+    #[test]
+    fn the_captured_pod_must_have_left() {
+        let address = ["10.244.1.7".parse().unwrap()];
+        let source = pod("u1", "10.244.1.7", "Running", false);
+        let error = moved(&source, "u1", &address, "new", None).unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains("shop/pod-u1"), "{error}");
+        moved(&source, "u1", &address, "new", Some("u1")).unwrap();
+        moved(&source, "before", &address, "new", None).unwrap();
+        moved(&pod("u1", "10.244.1.7", "Succeeded", false), "u1", &address, "new", None).unwrap();
     }
 }

@@ -22,7 +22,7 @@ pub struct Rebuild<'a> {
     pub netns: &'a Namespace,
     pub path: &'a Path,
     pub image: &'a Image,
-    /// Addresses of the captured pod, the first one first: they come first in the answer.
+    /// Addresses of the captured pod, in their order: the node leads to these, and the answer tells these.
     pub pod_ips: &'a [IpAddr],
     pub leave_unsupported: bool,
     /// Set when nobody waits any more: the way is then taken away as soon as it is made.
@@ -53,11 +53,19 @@ impl Rebuild<'_> {
     /// [`RestoreError`]. A restore that fails has made the namespace what it was. When the restore
     /// was good and the node can't be given the way, the runtime takes the sandbox down.
     pub fn run(self, ways: &Ways) -> Result<Rebuilt, RestoreError> {
+        // The addresses may still be led to a pod that went without a DEL.
+        if let Err(error) = ways.sweep() {
+            tracing::warn!(%error, "what is left of pods that are gone can't be swept");
+        }
         ways.free(self.pod_ips)?;
         let before = Inside::read(self.netns, self.interface)?;
         let bridge = ways.bridge(&before)?;
         let node = Namespace::current().map_err(restore::Error::from)?;
-        let options = Options { leave_unknown: self.leave_unsupported, ..Options::default() };
+        let options = Options {
+            leave_unknown: self.leave_unsupported,
+            known_ends_only: true,
+            ..Options::default()
+        };
         let report = restore::restore(self.netns, Some(&node), self.image, &options)?;
         let way = Way {
             container_id: self.container_id,
@@ -65,6 +73,7 @@ impl Rebuild<'_> {
             pod: self.pod,
             netns: self.netns,
             path: self.path,
+            pod_ips: self.pod_ips,
             bridge,
         };
         let inside = Inside::read(self.netns, self.interface)?;
@@ -78,16 +87,13 @@ impl Rebuild<'_> {
     }
 }
 
-/// The interface as the CNI result tells it.
+/// The interface as the CNI result tells it, with the pod's IPs in their order. Other addresses are
+/// left out: kubelet makes the first of each family an IP of the pod, to which services lead.
 fn restored(inside: &Inside, pod_ips: &[IpAddr]) -> Restored {
-    let mut addresses: Vec<_> = inside.addresses.clone();
-    // Stable: what is not a pod address keeps the kernel's order, after those that are.
-    addresses.sort_by_key(|(address, _)| {
-        pod_ips.iter().position(|ip| ip == address).unwrap_or(usize::MAX)
-    });
-    let addresses = addresses.into_iter().map(|(address, prefix)| Address {
-        address,
-        prefix,
+    let own = |ip: &IpAddr| inside.addresses.iter().find(|(address, _)| address == ip);
+    let addresses = pod_ips.iter().filter_map(own).map(|(address, prefix)| Address {
+        address: *address,
+        prefix: *prefix,
         gateway: inside.default_gateway(address.is_ipv4()),
     });
     let main = inside.gateways.iter().filter(|one| one.table == u32::from(libc::RT_TABLE_MAIN));
@@ -107,7 +113,7 @@ mod tests {
     use crate::host::Gateway;
 
     #[test]
-    fn the_pods_own_addresses_come_first() {
+    fn the_pods_own_addresses_are_told_in_their_order() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let inside = Inside {
             mac: vec![2, 0, 0, 0, 0, 0xa7],
@@ -121,7 +127,7 @@ mod tests {
         };
         let restored = restored(&inside, &[ip("10.244.1.7"), ip("fd00::7")]);
         let order: Vec<_> = restored.addresses.iter().map(|one| one.address.to_string()).collect();
-        assert_eq!(order, ["10.244.1.7", "fd00::7", "10.9.9.9"]);
+        assert_eq!(order, ["10.244.1.7", "fd00::7"]);
         assert_eq!(restored.addresses[0].gateway, Some(ip("10.244.1.1")));
         assert_eq!(restored.addresses[1].gateway, None);
         assert_eq!(restored.routes.len(), 1);

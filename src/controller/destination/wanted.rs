@@ -12,7 +12,7 @@ use crate::api::{
     ConditionType, ImageStatus, NetCheckpoint, ON_UNSUPPORTED, RESTORE_FROM, Reason, find, is_true,
 };
 use crate::controller::Agent;
-use crate::gate::attachment::Checked;
+use crate::gate::attachment::{Checked, subdomain};
 
 /// Longest wait for the API server's answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -79,6 +79,24 @@ pub async fn pod(agent: &Agent, request: &Checked) -> Result<Arc<Pod>, RestoreEr
     Ok(Arc::new(pod))
 }
 
+/// The captured pod as the API server has it now, wherever it runs; none when there is no pod of that
+/// name. The watch knows this node's pods only.
+///
+/// # Errors
+/// [`RestoreError::Api`].
+pub async fn source(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+) -> Result<Option<Pod>, RestoreError> {
+    let namespace = checkpoint.namespace().unwrap_or_default();
+    let name = &checkpoint.spec.source_pod_name;
+    if !subdomain(name) {
+        return Ok(None);
+    }
+    let api: Api<Pod> = Api::namespaced(agent.client.clone(), &namespace);
+    asked(&format!("the pod {namespace}/{name}"), api.get_opt(name)).await
+}
+
 /// The checkpoint and its image. One that is still under way is waited for a little, so that a
 /// checkpoint and its successor may be applied together.
 ///
@@ -89,6 +107,7 @@ pub async fn checkpoint(
     wanted: &Wanted,
 ) -> Result<(NetCheckpoint, ImageStatus), RestoreError> {
     let namespace = wanted.pod.namespace().unwrap_or_default();
+    named(wanted)?;
     let api: Api<NetCheckpoint> = Api::namespaced(agent.client.clone(), &namespace);
     let what = format!("the NetCheckpoint {}", wanted.shown());
     let until = Instant::now() + NEARLY;
@@ -98,6 +117,7 @@ pub async fn checkpoint(
         let Some(found) = found else {
             return Err(RestoreError::CheckpointNotFound { namespace, name });
         };
+        meant(&found, &namespace, &name)?;
         match image(&found) {
             Ok(image) => return Ok((found, image)),
             Err((why, ended)) if ended || Instant::now() >= until => {
@@ -106,6 +126,26 @@ pub async fn checkpoint(
             Err(_) => sleep(PAUSE).await,
         }
     }
+}
+
+/// Sees that the annotation is a name: it becomes a part of a path, where `../` would lead to an
+/// object of another namespace.
+fn named(wanted: &Wanted) -> Result<(), RestoreError> {
+    if subdomain(&wanted.checkpoint) {
+        return Ok(());
+    }
+    let value = wanted.checkpoint.chars().take(80).collect::<String>();
+    Err(RestoreError::Name { value: value.escape_debug().to_string() })
+}
+
+/// Sees that the answer is the object that was asked for, whatever way the question took.
+fn meant(found: &NetCheckpoint, namespace: &str, name: &str) -> Result<(), RestoreError> {
+    let metadata = &found.metadata;
+    if metadata.namespace.as_deref() == Some(namespace) && metadata.name.as_deref() == Some(name) {
+        return Ok(());
+    }
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    Err(RestoreError::CheckpointNotFound { namespace, name })
 }
 
 /// The image of a checkpoint that can be restored from; else why not, and whether that is final.
@@ -176,6 +216,31 @@ mod tests {
         ready.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
         assert!(image(&ready).unwrap_err().1);
+    }
+
+    #[test]
+    fn an_annotation_that_leads_elsewhere_is_refused() {
+        let wanted = |value: &str| {
+            let mut pod = Pod::default();
+            pod.metadata.namespace = Some("shop".into());
+            pod.annotations_mut().insert(RESTORE_FROM.into(), value.into());
+            Wanted::of(Arc::new(pod)).unwrap()
+        };
+        named(&wanted("web-0.a")).unwrap();
+        for bad in
+            ["../../bank/netcheckpoints/web", "web?x=y", "web/status", "Web", "a b", "%2e%2e", ".."]
+        {
+            let error = named(&wanted(bad)).unwrap_err();
+            assert!(matches!(error, RestoreError::Name { .. }), "{bad}");
+            assert!(!error.is_transient() && error.to_string().contains("restore-from"), "{error}");
+        }
+        let mut found = NetCheckpoint::new("web", NetCheckpointSpec::of_pod("web"));
+        assert!(meant(&found, "shop", "web").is_err());
+        found.metadata.namespace = Some("bank".into());
+        assert!(meant(&found, "shop", "web").is_err());
+        found.metadata.namespace = Some("shop".into());
+        assert!(meant(&found, "shop", "other").is_err());
+        meant(&found, "shop", "web").unwrap();
     }
 
     #[test]

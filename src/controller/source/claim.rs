@@ -67,7 +67,7 @@ async fn ours(agent: &Agent, checkpoint: &NetCheckpoint, pod: &Pod) -> Result<Ac
         }
         (Verdict::Wait(reason, message), Some(left)) => {
             let message = until(checkpoint, &message);
-            record::waiting(agent, checkpoint, reason, &message).await?;
+            wait(agent, checkpoint, Some(pod), reason, &message).await?;
             Ok(Action::requeue(left))
         }
         (Verdict::Wait(reason, message), None) => {
@@ -124,7 +124,7 @@ async fn others(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Action, Rec
     match left {
         Some(left) => {
             let message = until(checkpoint, &message);
-            record::waiting(agent, checkpoint, reason, &message).await?;
+            wait(agent, checkpoint, pod.as_ref(), reason, &message).await?;
             Ok(Action::requeue(left + pause))
         }
         None => {
@@ -142,6 +142,21 @@ async fn ask(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Option<Pod>, R
         Ok(answer) => answer.map_err(|error| RecordError::Api(Box::new(error))),
         Err(_) => Err(RecordError::Late),
     }
+}
+
+/// Says why it waits, in the status and, where that is news, in an event.
+async fn wait(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    pod: Option<&Pod>,
+    reason: Reason,
+    message: &str,
+) -> Result<(), RecordError> {
+    if record::waiting(agent, checkpoint, reason, message).await? {
+        let news = News { action: "Wait", kind: EventType::Warning, reason, message };
+        record::tell(agent, checkpoint, pod, news).await;
+    }
+    Ok(())
 }
 
 /// Claims what has failed, so that it is out of the other agents' sight.

@@ -2,12 +2,15 @@
 //! image away when its checkpoint is deleted.
 //!
 //! A checkpoint's `Ready` is Unknown while it may still become True, and False when it has ended
-//! without an image. It ends within `timeoutSeconds` of its creation whatever happens: by the agent
-//! that claimed it, and while nobody has, by whichever agent comes first after that time.
+//! without an image. It ends within `timeoutSeconds` of its creation: by the agent that claimed it, as
+//! long as there is one on that node, and while nobody has claimed it by whichever agent comes first
+//! after that time.
 //!
-//! What a claim can't outlive: a node that is gone for good. Nobody else may write a claimed status
-//! (the schema and the admission policy see to that), so such a checkpoint stays as it is, and its
-//! finalizer has to be taken away by hand.
+//! What this does not reach: a checkpoint that was claimed on a node that is gone for good. Its `Ready`
+//! stays Unknown, `timeoutSeconds` or not, and its finalizer keeps a deleted one in sight: nobody else
+//! may write a claimed status (the admission policy sees to that). Let it go by
+//! `kubectl patch netcheckpoint NAME --type=merge -p '{"metadata":{"finalizers":null}}'`; what may have
+//! come to the store stays there. An agent that comes back on that node ends it by itself.
 
 mod claim;
 mod course;

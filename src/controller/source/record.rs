@@ -165,7 +165,7 @@ pub struct Failure<'a> {
 /// What is told in events.
 #[derive(Debug, Clone, Copy)]
 pub struct News<'a> {
-    /// What the agent did: `Claim`, `Retry`, `Complete`, `Fail` or `Delete`.
+    /// What the agent did: `Claim`, `Wait`, `Retry`, `Complete`, `Fail` or `Delete`.
     pub action: &'static str,
     pub kind: EventType,
     pub reason: Reason,

@@ -7,10 +7,10 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
 use super::record::{self, News, RecordError};
-use super::spool::Spool;
+use super::spool::{Spool, Unconfirmed};
 use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
 use crate::controller::{Agent, StorageError};
-use crate::{image, store};
+use crate::store;
 
 /// Pause before the store is asked again. There is no last time: an image must not be forgotten in
 /// silence, and `deletionPolicy: Retain` lets the object go.
@@ -91,10 +91,24 @@ async fn image_of(
         return (!is_kept).then_some(Stored { storage, key, is_named: true });
     }
     // Nothing names this one, so it goes whatever the policy is.
+    let found = unconfirmed(agent, checkpoint, spool, uid).await?;
+    Some(Stored { storage: found.storage, key: found.key, is_named: false })
+}
+
+/// Where an image may have come to whose upload was not confirmed.
+pub(super) async fn unconfirmed(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    spool: &Spool,
+    uid: &str,
+) -> Option<Unconfirmed> {
+    if let Some(known) = spool.given_up(uid).await.ok().flatten() {
+        return Some(known);
+    }
     let spooled = spool.kept(uid).await.ok().flatten()?;
     let storage = agent.storages.open(checkpoint.spec.storage_name.as_deref()).await.ok()?;
-    let key = store::key(&prefix(checkpoint), &image::digest(&spooled.bytes));
-    Some(Stored { storage: storage.name, key, is_named: false })
+    let key = store::key(&prefix(checkpoint), &store::digest(&spooled.bytes).await);
+    Some(Unconfirmed { storage: storage.name, key })
 }
 
 /// Where a checkpoint's images are in a store.

@@ -19,13 +19,19 @@ use super::reading;
 use super::record::{self, Failure, News, RecordError};
 use super::removal::{self, prefix};
 use super::spool::{Spool, SpoolError, Spooled};
-use crate::api::{ConditionType, ImageStatus, NetCheckpoint, OnUnsupported, Reason, find};
+use crate::api::{
+    ConditionStatus, ConditionType, ImageStatus, NetCheckpoint, OnUnsupported, Reason, find,
+    is_true,
+};
 use crate::controller::{Agent, SharedAgent, Storage, StorageError};
 use crate::http::Role;
 use crate::image;
 
 /// Pause before a store or the runtime is asked again.
 const AGAIN: Duration = Duration::from_secs(3);
+
+/// Room that must be there for a capture to be worth its while: most images are smaller.
+const SMALL: u64 = 1 << 20;
 
 /// Why a checkpoint does not go on.
 #[derive(Debug)]
@@ -45,7 +51,12 @@ impl From<RecordError> for Setback {
 impl From<SpoolError> for Setback {
     fn from(error: SpoolError) -> Self {
         let message = format!("the captured image can't be kept on the node: {error}");
-        Self::Ended(Step::Capture, Reason::CheckpointFailed, message)
+        match error {
+            SpoolError::Full { .. } => Self::Passing(Reason::CheckpointFailed, message),
+            SpoolError::Disk { .. } => {
+                Self::Ended(Step::Capture, Reason::CheckpointFailed, message)
+            }
+        }
     }
 }
 
@@ -74,17 +85,26 @@ pub(super) async fn reconcile(
     }
 }
 
-/// The status names the image, so that the one on the node has served. Only now, when the watch
-/// tells it: an earlier view of the object may still lead to one more look.
+/// The image on the node has served. Only now, when the watch tells it: an earlier view of the object
+/// may still lead to one more look.
 async fn settled(agent: &Agent, checkpoint: &NetCheckpoint) {
-    let is_stored = checkpoint.status.as_ref().is_some_and(|status| status.image.is_some());
-    if !is_stored {
-        return;
+    if let Err(error) = let_go(agent, checkpoint).await {
+        tracing::warn!(%error, "the image of an ended checkpoint could not be removed from the node");
     }
+}
+
+/// The image leaves the node's memory. Where its upload was begun and not confirmed, its place stays,
+/// so that what may have come there goes with the checkpoint.
+async fn let_go(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<(), SpoolError> {
+    let spool = Spool::new(&agent.state_dir);
     let uid = checkpoint.uid().unwrap_or_default();
-    if let Err(error) = Spool::new(&agent.state_dir).drop(&uid).await {
-        tracing::warn!(%error, "a stored image could not be removed from the node");
+    let conditions = checkpoint.status.as_ref().map(|status| status.conditions.as_slice());
+    let is_upload = find(conditions.unwrap_or_default(), ConditionType::Stored)
+        .is_some_and(|stored| stored.status == ConditionStatus::False.as_str());
+    if is_upload && let Some(place) = removal::unconfirmed(agent, checkpoint, &spool, &uid).await {
+        return spool.give_up(&uid, &place).await;
     }
+    spool.drop(&uid).await
 }
 
 async fn go_on(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Action, RecordError> {
@@ -161,23 +181,47 @@ async fn advance(agent: &Agent, seen: &mut NetCheckpoint) -> Result<(), Setback>
     let spool = Spool::new(&agent.state_dir);
     let uid = seen.uid().unwrap_or_default();
     let spooled = match spool.kept(&uid).await? {
-        Some(spooled) => spooled,
+        Some(spooled) => {
+            // What was told is not told again: each retry would change the condition to and fro.
+            if !is_captured(seen) {
+                *seen = tell_captured(agent, seen, &spooled).await?;
+            }
+            spooled
+        }
         None => {
+            spool.has_room(SMALL).await?;
             let spooled = capture(agent, seen).await?;
+            if let Err(setback) = carried(seen, &spooled) {
+                // Not kept, and yet told: the list says what is to be mended.
+                *seen = tell_captured(agent, seen, &spooled).await?;
+                return Err(setback);
+            }
             spool.keep(&uid, &spooled.bytes).await?;
+            *seen = tell_captured(agent, seen, &spooled).await?;
             spooled
         }
     };
-    let took = Duration::from_micros(spooled.manifest.evidence.micros);
-    let capture = Capture { manifest: &spooled.manifest, took };
-    let status = course::captured(seen, capture, Timestamp::now());
-    *seen = record::status(agent, seen, &status).await?;
-    carried(seen, &spooled)?;
     if seen.metadata.deletion_timestamp.is_some() {
         // The watch tells it, too, and then the image goes.
         return Err(RecordError::Overtaken.into());
     }
     store(agent, seen, &storage, &spooled).await
+}
+
+fn is_captured(checkpoint: &NetCheckpoint) -> bool {
+    let status = checkpoint.status.as_ref();
+    status.is_some_and(|status| is_true(&status.conditions, ConditionType::Captured))
+}
+
+async fn tell_captured(
+    agent: &Agent,
+    seen: &NetCheckpoint,
+    spooled: &Spooled,
+) -> Result<NetCheckpoint, RecordError> {
+    let took = Duration::from_micros(spooled.manifest.evidence.micros);
+    let capture = Capture { manifest: &spooled.manifest, took };
+    let status = course::captured(seen, capture, Timestamp::now());
+    record::status(agent, seen, &status).await
 }
 
 async fn capture(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Spooled, Setback> {
@@ -230,7 +274,7 @@ async fn store(
     let stored = match put {
         Ok(stored) => stored,
         Err(error) => {
-            agent.storages.forget(&storage.name).await;
+            agent.storages.doubt(&storage.name).await;
             return Err(storage.failed(error).into());
         }
     };

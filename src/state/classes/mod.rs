@@ -8,6 +8,7 @@ pub mod links;
 mod neighbour_tables;
 mod neighbours;
 mod nexthops;
+pub mod nftables;
 mod routes;
 mod rules;
 pub mod sysctls;
@@ -20,12 +21,15 @@ pub use links::LINKS;
 pub use neighbour_tables::NEIGHBOUR_TABLES;
 pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
 pub use nexthops::NEXTHOPS;
+pub use nftables::{
+    NFT_CHAINS, NFT_FLOWTABLES, NFT_OBJECTS, NFT_RULES, NFT_SET_ELEMENTS, NFT_SETS, NFT_TABLES,
+};
 pub use routes::ROUTES;
 pub use rules::RULES;
 pub use sysctls::SYSCTLS;
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 11] = [
+pub static CLASSES: [&Class; 18] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -35,6 +39,13 @@ pub static CLASSES: [&Class; 11] = [
     &NEXTHOPS,
     &RULES,
     &ROUTES,
+    &NFT_TABLES,
+    &NFT_CHAINS,
+    &NFT_SETS,
+    &NFT_OBJECTS,
+    &NFT_FLOWTABLES,
+    &NFT_SET_ELEMENTS,
+    &NFT_RULES,
     &CONNTRACK,
     &CONNTRACK_EXPECTATIONS,
 ];
