@@ -429,8 +429,14 @@ fn a_route_whose_gateway_went_away_comes_back() {
 
 /// What a target has already and the image has otherwise: for each case, what is done in a pod before
 /// it is captured, and in the one that is to become it.
-const OVER: &[(&str, &str, &str)] =
-    &[("a value that is empty", "", "sysctl -qw net.ipv4.ip_local_reserved_ports=3000-3001")];
+const OVER: &[(&str, &str, &str)] = &[
+    ("a value that is empty", "", "sysctl -qw net.ipv4.ip_local_reserved_ports=3000-3001"),
+    (
+        "a route on a link behind one through a gateway",
+        "ip route add 10.9.0.0/16 via 10.5.0.1 metric 5; ip route append 10.9.0.0/16 dev eth0 metric 5",
+        "",
+    ),
+];
 
 #[test]
 fn what_a_target_has_otherwise_is_mended() {

@@ -77,8 +77,10 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
             let label = format!("remove {}", object.label(&sides.from.names));
             draft.send(Stage::RemoveRoutes, &ROUTES, label, message, &[libc::ESRCH]);
         }
-        for object in &new[same..] {
-            let stage = if is_near(object) { Stage::NearRoutes } else { Stage::FarRoutes };
+        // A near one behind a far one comes after it, or the order would never be right.
+        let near = new[same..].iter().take_while(|object| is_near(object)).count();
+        for (place, object) in new[same..].iter().enumerate() {
+            let stage = if place < near { Stage::NearRoutes } else { Stage::FarRoutes };
             let label = format!("add {}", object.label(&sides.to.names));
             let message = replay(&ROUTES, &object.bytes, APPEND);
             let shown = scaffold(object).filter(|_| terms.scaffold);
