@@ -210,6 +210,7 @@ fn links() {
             ("small mtu without IPv6", "link set eth0 mtu 1000"),
             ("queue length", "link set eth0 txqueuelen 17"),
             ("alias", "link set eth0 alias the-pods-own"),
+            ("the longest alias", "!ip link set eth0 alias $(printf %0255d 7)"),
             (
                 "alternative names",
                 "link property add dev eth0 altname one altname two

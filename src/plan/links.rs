@@ -273,11 +273,13 @@ fn change(old: &Link<'_>, new: &Link<'_>, draft: &mut Draft) {
 fn set(link: &Link<'_>, wanted: impl Fn(&Attr) -> bool, draft: &mut Draft) {
     let header = header(link.index, link.flags & SETTABLE, SETTABLE);
     let mut builder = Builder::new(RTM_SETLINK, PLAIN, &header);
-    builder.raw(&attributes_of(link, &wanted));
-    // An alias that shall not be is set to nothing.
+    builder.raw(&attributes_of(link, |attr| attr.id != IFLA_IFALIAS && wanted(attr)));
+    // Without the NUL of the dump, which the longest alias has no room for. One that shall not be is
+    // set to nothing.
     let alias = LINKS.attributes.iter().find(|attr| attr.id == IFLA_IFALIAS);
-    if alias.is_some_and(wanted) && !link.raw.has(IFLA_IFALIAS) {
-        builder.put(IFLA_IFALIAS, &[]);
+    if alias.is_some_and(&wanted) {
+        let text = link.raw.attribute(IFLA_IFALIAS).unwrap_or_default();
+        builder.put(IFLA_IFALIAS, text.strip_suffix(&[0]).unwrap_or(text));
     }
     draft.send(Stage::SetLinks, &LINKS, format!("set {}", link.name), builder.finish(), &[]);
 }
