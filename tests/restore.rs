@@ -438,6 +438,25 @@ const OVER: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// It reads as an error until it is written, so that it is missing in the target.
+#[test]
+fn a_secret_for_addresses_comes_back_on_a_link_that_stays() {
+    let pods = [prepared("secret", 2), prepared("secret-to", 2)];
+    pods[0].pod.sh("sysctl -qw net.ipv6.conf.eth0.stable_secret=fd00::78
+         sysctl -qw net.ipv6.conf.default.stable_secret=fd00::79
+         sysctl -qw net.ipv6.conf.lo.addr_gen_mode=0 net.ipv6.conf.eth0.addr_gen_mode=0");
+    let image = captured(&pods[0]);
+    let found = restore::verify(&pods[1].pod.open(), &image).unwrap();
+    let missing = |path| found.iter().any(|f| f.matters() && f.object == path);
+    assert!(missing("ipv6/conf/eth0/stable_secret"), "{found:#?}");
+    restored(&pods[1], &image);
+    let files = ["eth0/stable_secret", "default/stable_secret", "eth0/addr_gen_mode"];
+    let read = |pair: &Pair| {
+        files.map(|f| pair.pod.run(&["cat", &format!("/proc/sys/net/ipv6/conf/{f}")]))
+    };
+    assert_eq!(read(&pods[0]), read(&pods[1]));
+}
+
 #[test]
 fn what_a_target_has_otherwise_is_mended() {
     let mut failures = Vec::new();

@@ -184,7 +184,7 @@ pub(super) fn of_class(
     let sysctl = matches!(class.source, Source::Sysctl);
     for object in &delta.added {
         let weight = match class.name {
-            _ if sysctl => Weight::Informs,
+            _ if sysctl && !super::sysctls::is_secret(&object.key) => Weight::Informs,
             "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
             _ => Weight::Matters,
         };
