@@ -436,6 +436,13 @@ const OVER: &[(&str, &str, &str)] = &[
         "ip route add 10.9.0.0/16 via 10.5.0.1 metric 5; ip route append 10.9.0.0/16 dev eth0 metric 5",
         "",
     ),
+    (
+        "routes alike but for their source",
+        "ip route append 10.9.0.0/16 via 10.5.0.6; ip route append 10.9.0.0/16 via 10.5.0.5
+         ip route append 10.9.0.0/16 via 10.5.0.5 src 10.5.0.99",
+        "ip route append 10.9.0.0/16 via 10.5.0.5 src 10.5.0.99
+         ip route append 10.9.0.0/16 via 10.5.0.5",
+    ),
 ];
 
 /// It reads as an error until it is written, so that it is missing in the target.

@@ -72,7 +72,8 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
     let to = sides.to.of(&ROUTES).iter().filter(counts);
     for (old, new) in groups(from, to, group) {
         let same = same_start(&old, &new);
-        for object in old[same..].iter().rev() {
+        // From the front: without a source the kernel removes the first that fits.
+        for object in &old[same..] {
             let message = replay_where(&ROUTES, &object.bytes, ROUTES.remove, PLAIN, |_| true);
             let label = format!("remove {}", object.label(&sides.from.names));
             draft.send(Stage::RemoveRoutes, &ROUTES, label, message, &[libc::ESRCH]);
