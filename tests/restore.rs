@@ -443,6 +443,15 @@ const OVER: &[(&str, &str, &str)] = &[
         "ip route append 10.9.0.0/16 via 10.5.0.5 src 10.5.0.99
          ip route append 10.9.0.0/16 via 10.5.0.5",
     ),
+    (
+        "nexthops of other kinds under the same ids",
+        "ip nexthop add id 1 via 10.5.0.1 dev eth0; ip nexthop add id 2 via 10.5.0.2 dev eth0
+         ip nexthop add id 10 group 1/2; ip nexthop add id 11 group 1 type resilient buckets 8
+         ip route add 10.9.0.0/16 nhid 10; ip route add 10.8.0.0/16 nhid 11",
+        "ip nexthop add id 10 via 10.5.0.1 dev eth0; ip nexthop add id 2 group 10
+         ip nexthop add id 11 group 10 type resilient buckets 4
+         ip route add 10.9.0.0/16 nhid 10; ip route add 10.8.0.0/16 nhid 11",
+    ),
 ];
 
 /// It reads as an error until it is written, so that it is missing in the target.

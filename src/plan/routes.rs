@@ -11,7 +11,7 @@ use super::draft::{APPEND, Draft, Objects, PLAIN, Sides};
 use super::raw::Raw;
 use super::{Stage, Terms, nexthops};
 use crate::netlink::Builder;
-use crate::state::classes::{NEXTHOPS, ROUTES};
+use crate::state::classes::ROUTES;
 use crate::state::{Object, replay, replay_where};
 
 /// Bytes of `struct rtmsg`.
@@ -65,7 +65,7 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
         Made::ByKernel => settled,
         Made::OnlyByKernel => false,
     };
-    let lost = nexthops::lost(sides.from.of(&NEXTHOPS), &draft.gone);
+    let lost = nexthops::lost(sides, &draft.gone);
     let gone = draft.gone.clone();
     let stays = |object: &&Object| !goes_along(object, &gone, &lost);
     let from = sides.from.of(&ROUTES).iter().filter(counts).filter(stays);
