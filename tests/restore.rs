@@ -452,6 +452,14 @@ const OVER: &[(&str, &str, &str)] = &[
          ip nexthop add id 11 group 10 type resilient buckets 4
          ip route add 10.9.0.0/16 nhid 10; ip route add 10.8.0.0/16 nhid 11",
     ),
+    (
+        "gateways that nothing leads to any more",
+        "ip addr add 10.44.0.1/32 dev eth0; ip route add 10.44.0.2 dev eth0; ip route add 10.44.0.3 dev eth0
+         ip nexthop add id 1 via 10.44.0.2 dev eth0; ip route add 10.45.0.0/16 nhid 1
+         ip route add 10.46.0.0/16 nexthop via 10.44.0.2 dev eth0 nexthop via 10.44.0.3 dev eth0
+         ip route del 10.44.0.2; ip route del 10.44.0.3",
+        "",
+    ),
 ];
 
 /// It reads as an error until it is written, so that it is missing in the target.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Stage;
 use super::difference::delta;
 use super::draft::{Draft, PLAIN, REPLACE, Sides};
 use super::raw::Raw;
+use super::{Stage, Terms, scaffold};
 use crate::netlink::Builder;
 use crate::state::classes::NEXTHOPS;
 use crate::state::{Object, replay};
@@ -76,7 +76,7 @@ pub fn lost(sides: &Sides<'_>, gone: &BTreeSet<u32>) -> BTreeSet<u32> {
 
 /// Plans the nexthops. What is not wanted goes last: a group that is emptied by the removal of its
 /// members would be removed with its routes.
-pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
+pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
     let (from, to) = (sides.from.of(&NEXTHOPS), sides.to.of(&NEXTHOPS));
     let lost = lost(sides, &draft.gone);
     for object in reshaped(sides) {
@@ -93,7 +93,11 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     for object in wanted {
         let label = format!("set {}", object.label(&sides.to.names));
         let message = replay(&NEXTHOPS, &object.bytes, REPLACE);
-        draft.send(Stage::Nexthops, &NEXTHOPS, label, message, &[]);
+        let gateways = if terms.scaffold { scaffold::of_nexthop(&raw(object)) } else { Vec::new() };
+        let name = object.label(&sides.to.names);
+        scaffold::around(&gateways, Stage::Nexthops, &name, draft, |draft| {
+            draft.send(Stage::Nexthops, &NEXTHOPS, label, message, &[]);
+        });
     }
     let mut removed = delta(&left, to, |_| true).removed;
     removed.sort_by_key(|object| !is_group(object));

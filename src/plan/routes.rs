@@ -9,8 +9,7 @@ use std::collections::BTreeSet;
 use super::difference::{groups, same_start};
 use super::draft::{APPEND, Draft, Objects, PLAIN, Sides};
 use super::raw::Raw;
-use super::{Stage, Terms, nexthops};
-use crate::netlink::Builder;
+use super::{Stage, Terms, nexthops, scaffold};
 use crate::state::classes::ROUTES;
 use crate::state::{Object, replay, replay_where};
 
@@ -84,16 +83,12 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
             let stage = if place < near { Stage::NearRoutes } else { Stage::FarRoutes };
             let label = format!("add {}", object.label(&sides.to.names));
             let message = replay(&ROUTES, &object.bytes, APPEND);
-            let shown = scaffold(object).filter(|_| terms.scaffold);
-            if let Some((make, _)) = &shown {
-                let label = format!("show the gateway of {}", object.label(&sides.to.names));
-                draft.send(stage, &ROUTES, label, make.clone(), &[libc::EEXIST]);
-            }
-            draft.send(stage, &ROUTES, label, message, &[libc::EEXIST]);
-            if let Some((_, remove)) = shown {
-                let label = format!("hide the gateway of {}", object.label(&sides.to.names));
-                draft.send(stage, &ROUTES, label, remove, &[libc::ESRCH]);
-            }
+            let gateways =
+                if terms.scaffold { scaffold::of_route(&raw(object)) } else { Vec::new() };
+            let name = object.label(&sides.to.names);
+            scaffold::around(&gateways, stage, &name, draft, |draft| {
+                draft.send(stage, &ROUTES, label, message, &[libc::EEXIST]);
+            });
         }
     }
 }
@@ -112,29 +107,6 @@ pub fn is_of_address(object: &Object, tentative: &[(u32, Vec<u8>)]) -> bool {
         && tentative.iter().any(|(link, address)| {
             raw.number(RTA_OIF) == Some(*link) && raw.attribute(RTA_DST) == Some(&address[..])
         })
-}
-
-/// A route to a route's gateway, in the same table and behind every other, and its removal.
-fn scaffold(object: &Object) -> Option<(Vec<u8>, Vec<u8>)> {
-    const LAST: u32 = u32::MAX - 1;
-    const RTPROT_BOOT: u8 = 3;
-    const RTN_UNICAST: u8 = 1;
-    let raw = raw(object);
-    let (gateway, link) = (raw.attribute(RTA_GATEWAY)?, raw.attribute(RTA_OIF)?);
-    let table = raw.number(RTA_TABLE).unwrap_or_else(|| u32::from(raw.header_u8(4)));
-    let mut header = [0; HEADER];
-    header[0] = raw.header_u8(0);
-    header[1] = u8::try_from(gateway.len() * 8).ok()?;
-    header[5] = RTPROT_BOOT;
-    header[6] = libc::RT_SCOPE_LINK;
-    header[7] = RTN_UNICAST;
-    let message = |kind, flags| {
-        let mut builder = Builder::new(kind, flags, &header);
-        builder.put_u32(RTA_TABLE, table).put(RTA_DST, gateway).put(RTA_OIF, link);
-        builder.put_u32(RTA_PRIORITY, LAST);
-        builder.finish()
-    };
-    Some((message(ROUTES.make, APPEND), message(ROUTES.remove, PLAIN)))
 }
 
 enum Made {
