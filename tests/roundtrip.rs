@@ -457,6 +457,13 @@ fn routes() {
                 "IPv6 appended",
                 "-6 route append 2001:db8:7::/48 via fd61::9\n-6 route append 2001:db8:7::/48 via fd61::8",
             ),
+            (
+                "IPv6 local and anycast of the kernel's own removed",
+                "!sysctl -qw net.ipv6.conf.all.forwarding=1
+                 addr add 2001:db8:9::1/64 dev eth0 nodad
+                 -6 route del local fd61::2 dev eth0 table local
+                 -6 route del anycast 2001:db8:9:: dev eth0 table local",
+            ),
             ("IPv6 multicast", "-6 route add multicast ff05::/16 dev eth0 table local"),
             ("IPv6 no default", "-6 route del default"),
             (

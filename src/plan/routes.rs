@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use super::difference::{groups, same_start};
 use super::draft::{APPEND, Draft, Objects, PLAIN, Sides};
 use super::raw::Raw;
-use super::{Stage, Terms, nexthops, scaffold};
-use crate::state::classes::ROUTES;
+use super::{Stage, Terms, addresses, nexthops, scaffold};
+use crate::state::classes::{ADDRESSES, ROUTES};
 use crate::state::{Object, replay, replay_where};
 
 /// Bytes of `struct rtmsg`.
@@ -64,6 +64,9 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
         Made::ByKernel => settled,
         Made::OnlyByKernel => false,
     };
+    if settled {
+        remove_undone(sides, draft);
+    }
     let lost = nexthops::lost(sides, &draft.gone);
     let gone = draft.gone.clone();
     let stays = |object: &&Object| !goes_along(object, &gone, &lost);
@@ -93,6 +96,20 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
     }
 }
 
+fn remove_undone(sides: &Sides<'_>, draft: &mut Draft) {
+    let to = sides.to.of(&ROUTES);
+    let wanted: BTreeSet<&str> = to.iter().map(|route| route.key.as_str()).collect();
+    let tentative: Vec<_> =
+        sides.to.of(&ADDRESSES).iter().filter_map(addresses::tentative).collect();
+    for object in sides.from.of(&ROUTES) {
+        if !wanted.contains(object.key.as_str()) && is_undone(object, sides.to, &tentative) {
+            let message = replay_where(&ROUTES, &object.bytes, ROUTES.remove, PLAIN, |_| true);
+            let label = format!("remove {}", object.label(&sides.from.names));
+            draft.send(Stage::RemoveRoutes, &ROUTES, label, message, &[libc::ESRCH]);
+        }
+    }
+}
+
 /// Whether the kernel makes the route by itself, with an address or a link.
 pub fn made_by_kernel(object: &Object) -> bool {
     !matches!(maker(object), Made::Never)
@@ -107,6 +124,21 @@ pub fn is_of_address(object: &Object, tentative: &[(u32, Vec<u8>)]) -> bool {
         && tentative.iter().any(|(link, address)| {
             raw.number(RTA_OIF) == Some(*link) && raw.attribute(RTA_DST) == Some(&address[..])
         })
+}
+
+/// Whether this is a local or anycast route that the kernel made with an address, and that was taken
+/// from it where the image comes from. While detection is at work there it was not made yet.
+pub fn is_undone(object: &Object, to: &Objects, tentative: &[(u32, Vec<u8>)]) -> bool {
+    let raw = raw(object);
+    let Some(link) = raw.number(RTA_OIF) else { return false };
+    let address = match raw.header_u8(7) {
+        libc::RTN_ANYCAST => true,
+        libc::RTN_LOCAL => raw.attribute(RTA_DST).is_some_and(|a| addresses::has(to, link, a)),
+        _ => false,
+    };
+    address
+        && matches!(maker(object), Made::OnlyByKernel)
+        && tentative.iter().all(|(other, _)| *other != link)
 }
 
 enum Made {
