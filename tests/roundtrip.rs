@@ -243,6 +243,11 @@ fn links() {
                 "dormant mode",
                 "link set eth0 down\nlink set eth0 mode dormant\nlink set eth0 up\n!sleep 2",
             ),
+            (
+                "dormant mode, and yet in use",
+                "link set eth0 down\nlink set eth0 mode dormant\nlink set eth0 up\n!sleep 2
+                 link set eth0 state up",
+            ),
             ("lo down", "link set lo down"),
             ("lo with another mtu", "link set lo mtu 1500"),
             ("lo with an alias and a group", "link set lo alias self group 3"),
