@@ -699,7 +699,6 @@ fn neighbour_tables() {
 /// The kernel wants a way to a gateway at the moment a route is made, not later: such a route needs a
 /// way that is there for that moment only.
 #[test]
-#[ignore = "the plan has no means yet for a route whose gateway nothing leads to any more"]
 fn routes_that_lead_nowhere() {
     all(
         "dangling",
