@@ -326,10 +326,10 @@ fn an_agent_is_held_to_its_node() {
     let no_result = "a checkpoint that no agent has claimed has no image and is not ready";
     let done = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "CheckpointCompleted",
         "message": "", "lastTransitionTime": "2026-11-30T12:00:00Z"}]});
-    report(server, &b, name, &done).is_refused(no_result);
+    report(server, &b, name, &done).refused(no_result);
     let image = json!({"image": {"storageName": "s", "key": "k", "sizeBytes": 1, "formatVersion": 1,
         "digest": format!("sha256:{}", "0".repeat(64))}});
-    report(server, &b, name, &image).is_refused(no_result);
+    report(server, &b, name, &image).refused(no_result);
     report(server, &b, name, &json!({"nodeName": "node-a"}))
         .refused("the agent of node-b can claim for its own node only, not for node-a");
     report(server, &a, name, &json!({"nodeName": "node-a", "podIPs": ["10.0.0.1"]})).succeeds();
