@@ -43,7 +43,7 @@ fn members(object: &Object) -> impl Iterator<Item = u32> {
 
 /// What of a nexthop the kernel changes for none that is there: whether it is a group, of which type
 /// and with how many buckets, and whether it is for bridges.
-fn shape<'a>(object: &'a Object) -> (bool, bool, Option<&'a [u8]>, Option<&'a [u8]>) {
+fn shape(object: &Object) -> (bool, bool, Option<&[u8]>, Option<&[u8]>) {
     let raw = raw(object);
     let buckets = raw.within(NHA_RES_GROUP, NHA_RES_GROUP_BUCKETS);
     (is_group(object), raw.has(NHA_FDB), raw.attribute(NHA_GROUP_TYPE), buckets)
