@@ -233,6 +233,98 @@ fn the_check_knows_what_was_together() {
     assert!(!versions([9, 7], [9, 7], [&[9], &[7]]).were_together());
 }
 
+/// Changes that the kernel tells no one of: proxied neighbours, parameters of neighbour tables, and
+/// IPv4 routes that go with their nexthop.
+#[test]
+fn what_is_never_told_is_of_the_same_instant() {
+    let ns = netns::Ns::new("untold");
+    ns.ip("link set lo up");
+    let namespace = ns.open();
+    let stop = AtomicBool::new(false);
+    let torn: Vec<[bool; 4]> = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| namespace.run(|| write_untold(&stop)));
+        let look = || (0..300).map(|_| capture(&namespace, &Options::default()).expect("in time"));
+        let torn = std::panic::catch_unwind(|| {
+            look().map(|captured| untold(&captured)).filter(|seen| !UNTOLD.contains(seen)).collect()
+        });
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("the writer ends").expect("the writer runs inside");
+        torn.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    if !cfg!(feature = "torn") {
+        assert!(torn.is_empty(), "never there together: {torn:?}");
+    }
+}
+
+/// What there is after each message of [`write_untold`]: proxy, parameter, nexthop, its route.
+const UNTOLD: [[bool; 4]; 6] = [
+    [false, false, false, false],
+    [true, false, false, false],
+    [true, true, false, false],
+    [true, true, true, false],
+    [true, true, true, true],
+    [false, true, false, false],
+];
+
+fn write_untold(stop: &AtomicBool) {
+    const MADE: u16 = CREATE;
+    let proxy = |kind, flags| {
+        let mut message = Builder::new(kind, flags, &[2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0]);
+        message.put(1, ADDRESS[0]);
+        message.finish()
+    };
+    let parameter = |retrans: u64| {
+        let mut message = Builder::new(67, 0, &[2, 0, 0, 0]);
+        message.put_text(1, "arp_cache");
+        let parameters = message.begin(6 | Builder::NESTED);
+        message.put_u32(1, LINK).put(5, &retrans.to_ne_bytes());
+        message.end(parameters);
+        message.finish()
+    };
+    let mut nexthop = Builder::new(104, MADE, &[2, 0, 0, 0, 0, 0, 0, 0]);
+    nexthop.put_u32(1, 5).put_u32(5, LINK);
+    let mut no_nexthop = Builder::new(105, 0, &[0; 8]);
+    no_nexthop.put_u32(1, 5);
+    let mut route = Builder::new(RTM_NEWROUTE, MADE, &[2, 32, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0]);
+    route.put(1, ROUTE[0]).put_u32(30, 5);
+    let steps = [
+        proxy(28, MADE),
+        parameter(RETRANS),
+        nexthop.finish(),
+        route.finish(),
+        no_nexthop.finish(),
+        proxy(29, 0),
+        parameter(1_000),
+    ];
+    let mut socket = Socket::open(Protocol::Route).expect("a socket");
+    while !stop.load(Ordering::Relaxed) {
+        for step in &steps {
+            socket.request(step.clone()).expect("a step");
+            std::thread::sleep(Duration::from_micros(700));
+        }
+    }
+}
+
+/// Milliseconds, other than the kernel's own.
+const RETRANS: u64 = 1_500;
+
+fn untold(captured: &Captured) -> [bool; 4] {
+    let has = |class, header: usize, id, what: &[u8]| {
+        bodies(captured, class).any(|(_, body)| value(&body[header..], id) == Some(what))
+    };
+    let parameter = bodies(captured, "neighbour-tables").any(|(_, body)| {
+        let parameters = value(&body[4..], 6).unwrap_or_default();
+        value(parameters, 5) == Some(&RETRANS.to_ne_bytes())
+    });
+    let nexthop = messages(&captured.snapshot.sections["nexthops"]).count() > 0;
+    [
+        has("proxy-neighbours", 12, 1, ADDRESS[0]),
+        parameter,
+        nexthop,
+        has("routes", 12, 30, &5_u32.to_ne_bytes()),
+    ]
+}
+
 /// Family (0 for IPv4, 1 for IPv6) and body of each message of a section.
 fn bodies<'a>(
     captured: &'a Captured,

@@ -429,8 +429,57 @@ fn a_route_whose_gateway_went_away_comes_back() {
 
 /// What a target has already and the image has otherwise: for each case, what is done in a pod before
 /// it is captured, and in the one that is to become it.
-const OVER: &[(&str, &str, &str)] =
-    &[("a value that is empty", "", "sysctl -qw net.ipv4.ip_local_reserved_ports=3000-3001")];
+const OVER: &[(&str, &str, &str)] = &[
+    ("a value that is empty", "", "sysctl -qw net.ipv4.ip_local_reserved_ports=3000-3001"),
+    (
+        "a route on a link behind one through a gateway",
+        "ip route add 10.9.0.0/16 via 10.5.0.1 metric 5; ip route append 10.9.0.0/16 dev eth0 metric 5",
+        "",
+    ),
+    (
+        "routes alike but for their source",
+        "ip route append 10.9.0.0/16 via 10.5.0.6; ip route append 10.9.0.0/16 via 10.5.0.5
+         ip route append 10.9.0.0/16 via 10.5.0.5 src 10.5.0.99",
+        "ip route append 10.9.0.0/16 via 10.5.0.5 src 10.5.0.99
+         ip route append 10.9.0.0/16 via 10.5.0.5",
+    ),
+    (
+        "nexthops of other kinds under the same ids",
+        "ip nexthop add id 1 via 10.5.0.1 dev eth0; ip nexthop add id 2 via 10.5.0.2 dev eth0
+         ip nexthop add id 10 group 1/2; ip nexthop add id 11 group 1 type resilient buckets 8
+         ip route add 10.9.0.0/16 nhid 10; ip route add 10.8.0.0/16 nhid 11",
+        "ip nexthop add id 10 via 10.5.0.1 dev eth0; ip nexthop add id 2 group 10
+         ip nexthop add id 11 group 10 type resilient buckets 4
+         ip route add 10.9.0.0/16 nhid 10; ip route add 10.8.0.0/16 nhid 11",
+    ),
+    (
+        "gateways that nothing leads to any more",
+        "ip addr add 10.44.0.1/32 dev eth0; ip route add 10.44.0.2 dev eth0; ip route add 10.44.0.3 dev eth0
+         ip nexthop add id 1 via 10.44.0.2 dev eth0; ip route add 10.45.0.0/16 nhid 1
+         ip route add 10.46.0.0/16 nexthop via 10.44.0.2 dev eth0 nexthop via 10.44.0.3 dev eth0
+         ip route del 10.44.0.2; ip route del 10.44.0.3",
+        "",
+    ),
+];
+
+/// It reads as an error until it is written, so that it is missing in the target.
+#[test]
+fn a_secret_for_addresses_comes_back_on_a_link_that_stays() {
+    let pods = [prepared("secret", 2), prepared("secret-to", 2)];
+    pods[0].pod.sh("sysctl -qw net.ipv6.conf.eth0.stable_secret=fd00::78
+         sysctl -qw net.ipv6.conf.default.stable_secret=fd00::79
+         sysctl -qw net.ipv6.conf.lo.addr_gen_mode=0 net.ipv6.conf.eth0.addr_gen_mode=0");
+    let image = captured(&pods[0]);
+    let found = restore::verify(&pods[1].pod.open(), &image).unwrap();
+    let missing = |path| found.iter().any(|f| f.matters() && f.object == path);
+    assert!(missing("ipv6/conf/eth0/stable_secret"), "{found:#?}");
+    restored(&pods[1], &image);
+    let files = ["eth0/stable_secret", "default/stable_secret", "eth0/addr_gen_mode"];
+    let read = |pair: &Pair| {
+        files.map(|f| pair.pod.run(&["cat", &format!("/proc/sys/net/ipv6/conf/{f}")]))
+    };
+    assert_eq!(read(&pods[0]), read(&pods[1]));
+}
 
 #[test]
 fn what_a_target_has_otherwise_is_mended() {

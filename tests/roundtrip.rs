@@ -210,6 +210,7 @@ fn links() {
             ("small mtu without IPv6", "link set eth0 mtu 1000"),
             ("queue length", "link set eth0 txqueuelen 17"),
             ("alias", "link set eth0 alias the-pods-own"),
+            ("the longest alias", "!ip link set eth0 alias $(printf %0255d 7)"),
             (
                 "alternative names",
                 "link property add dev eth0 altname one altname two
@@ -241,6 +242,11 @@ fn links() {
             (
                 "dormant mode",
                 "link set eth0 down\nlink set eth0 mode dormant\nlink set eth0 up\n!sleep 2",
+            ),
+            (
+                "dormant mode, and yet in use",
+                "link set eth0 down\nlink set eth0 mode dormant\nlink set eth0 up\n!sleep 2
+                 link set eth0 state up",
             ),
             ("lo down", "link set lo down"),
             ("lo with another mtu", "link set lo mtu 1500"),
@@ -455,6 +461,13 @@ fn routes() {
             (
                 "IPv6 appended",
                 "-6 route append 2001:db8:7::/48 via fd61::9\n-6 route append 2001:db8:7::/48 via fd61::8",
+            ),
+            (
+                "IPv6 local and anycast of the kernel's own removed",
+                "!sysctl -qw net.ipv6.conf.all.forwarding=1
+                 addr add 2001:db8:9::1/64 dev eth0 nodad
+                 -6 route del local fd61::2 dev eth0 table local
+                 -6 route del anycast 2001:db8:9:: dev eth0 table local",
             ),
             ("IPv6 multicast", "-6 route add multicast ff05::/16 dev eth0 table local"),
             ("IPv6 no default", "-6 route del default"),
@@ -686,7 +699,6 @@ fn neighbour_tables() {
 /// The kernel wants a way to a gateway at the moment a route is made, not later: such a route needs a
 /// way that is there for that moment only.
 #[test]
-#[ignore = "the plan has no means yet for a route whose gateway nothing leads to any more"]
 fn routes_that_lead_nowhere() {
     all(
         "dangling",

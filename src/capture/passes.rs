@@ -2,8 +2,8 @@
 //!
 //! The first pass reads every class. What was told of or interrupted meanwhile is read again, until
 //! a pass ends with no event: at that moment every section is what the kernel holds, so all of them
-//! are of that one moment. Classes that no notification covers (sysctls) are read once before and
-//! once after: equal, they held at the moment between as well. Flows ([`Source::Flows`]) change all the
+//! are of that one moment. Classes that no notification covers (sysctls, neighbour tables, proxied
+//! neighbours) are read once before and once after: equal, they held at the moment between as well. Flows ([`Source::Flows`]) change all the
 //! time: to what was read of them is added what was told since, up to just before that moment.
 
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::image::Evidence;
 use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
 use crate::state::table::{Class, Source};
-use crate::state::{ReadError, Reader};
+use crate::state::{self, Object, ReadError, Reader};
 
 /// Classes read, and how.
 #[derive(Debug, Default)]
@@ -118,7 +118,7 @@ impl Passes<'_> {
                 }
             }
             let changed = self.changed_unannounced()?;
-            if changed.is_empty() {
+            if changed.is_empty() && self.stale.is_empty() {
                 return Ok(());
             }
             self.hurry(options, start, &changed)?;
@@ -188,10 +188,11 @@ impl Passes<'_> {
             changed.insert(*place);
         }
         for place in 0..self.classes.len() {
-            if let Source::Read(_) = self.classes[place].source {
+            let class = self.classes[place];
+            if matches!(class.source, Source::Read(_) | Source::Netlink { groups: [], .. }) {
                 let before = std::mem::take(&mut self.reading.sections[place]);
                 self.class(place)?;
-                if self.reading.sections[place] != before {
+                if !is_same(class, &before, &self.reading.sections[place])? {
                     changed.insert(place);
                 }
             }
@@ -232,6 +233,21 @@ impl Passes<'_> {
             }
         }
     }
+}
+
+/// Whether two readings hold the same objects. Bytes may differ by counters and clocks.
+fn is_same(class: &'static Class, before: &[u8], after: &[u8]) -> Result<bool, Error> {
+    if before == after {
+        return Ok(true);
+    }
+    let objects = |section| {
+        state::objects(class, section)
+            .map_err(|source| Error::Malformed { class: class.name, source })
+    };
+    let (before, after) = (objects(before)?, objects(after)?);
+    let same =
+        |(old, new): (&Object, &Object)| old.key == new.key && state::compare(old, new).is_empty();
+    Ok(before.len() == after.len() && before.iter().zip(&after).all(same))
 }
 
 /// The kernel is built without this protocol or address family: there is nothing of the class.

@@ -4,6 +4,7 @@ use super::namespace::{HostSide, Target};
 use super::output::{self, Format};
 use super::progress::Progress;
 use super::{Outcome, Unsupported, place};
+use crate::plan::Finding;
 use crate::restore::{self, Options, Report};
 use crate::store::Place;
 
@@ -59,8 +60,11 @@ fn plan(report: &Report) -> String {
 
 fn text(report: &Report) -> String {
     use std::fmt::Write;
+    let (matter, inform): (Vec<_>, Vec<_>) =
+        report.differences.iter().partition(|finding| finding.matters());
+    let verified = if matter.is_empty() { "and verified" } else { "in part" };
     let mut text = format!(
-        "restored and verified: {} steps in {} round{}, {:.1} ms\n",
+        "restored {verified}: {} steps in {} round{}, {:.1} ms\n",
         report.steps,
         report.rounds,
         if report.rounds == 1 { "" } else { "s" },
@@ -69,7 +73,10 @@ fn text(report: &Report) -> String {
     for (section, what) in &report.left {
         let _ = writeln!(text, "left out: {section}: {what}");
     }
-    for finding in &report.differences {
+    for finding in matter {
+        let _ = writeln!(text, "differs: {finding}");
+    }
+    for finding in inform {
         let _ = writeln!(text, "differs, and does not matter: {finding}");
     }
     text
@@ -78,6 +85,9 @@ fn text(report: &Report) -> String {
 fn json(report: &Report) -> serde_json::Value {
     let micros = |time: std::time::Duration| time.as_micros() as u64;
     let left = report.left.iter();
+    let (matter, inform): (Vec<_>, Vec<_>) =
+        report.differences.iter().partition(|finding| finding.matters());
+    let told = |all: Vec<&Finding>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     serde_json::json!({
         "rounds": report.rounds,
         "steps": report.steps,
@@ -85,7 +95,8 @@ fn json(report: &Report) -> serde_json::Value {
             .collect::<Vec<_>>(),
         "leftOut": left.map(|(section, what)| serde_json::json!({"section": section, "what": what}))
             .collect::<Vec<_>>(),
-        "differences": report.differences.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "differences": told(matter),
+        "informs": told(inform),
         "micros": {
             "check": micros(report.timings.check),
             "read": micros(report.timings.read),

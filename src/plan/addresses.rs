@@ -8,7 +8,7 @@
 
 use super::Stage;
 use super::difference::groups;
-use super::draft::{CREATE, Draft, PLAIN, REPLACE, Sides};
+use super::draft::{CREATE, Draft, Objects, PLAIN, REPLACE, Sides};
 use super::raw::Raw;
 use crate::netlink::{Builder, messages};
 use crate::state::classes::ADDRESSES;
@@ -59,6 +59,15 @@ pub fn tentative(object: &Object) -> Option<(u32, Vec<u8>)> {
     }
     let address = Raw::new(&object.bytes, HEADER).attribute(IFA_ADDRESS)?;
     Some((index(object), address.to_vec()))
+}
+
+/// Whether a link has this IPv6 address.
+pub fn has(objects: &Objects, link: u32, address: &[u8]) -> bool {
+    const IFA_ADDRESS: u16 = 1;
+    objects.of(&ADDRESSES).iter().any(|object| {
+        let raw = Raw::new(&object.bytes, HEADER);
+        is_ipv6(object) && index(object) == link && raw.attribute(IFA_ADDRESS) == Some(address)
+    })
 }
 
 /// Whether lo gets the address from the kernel when it comes up.

@@ -106,6 +106,8 @@ enum Weight {
     Matters,
     /// The kernel makes it by itself, in its own time.
     Settles,
+    /// The kernel made it by itself, and it can be taken away again.
+    Mends,
     /// It comes and goes without anyone's doing, or this kernel has no such thing.
     Informs,
 }
@@ -115,7 +117,13 @@ impl Finding {
     /// have do not matter.
     #[must_use]
     pub fn matters(&self) -> bool {
-        self.weight != Weight::Informs
+        matches!(self.weight, Weight::Matters | Weight::Settles)
+    }
+
+    /// Whether it does not matter, but a plan has a step for it.
+    #[must_use]
+    pub fn can_be_mended(&self) -> bool {
+        self.weight == Weight::Mends
     }
 
     /// Whether the kernel may still be about to mend it.
@@ -178,13 +186,13 @@ pub(super) fn of_class(
     let delta = delta(from.of(class), to.of(class), |_| true);
     let mut add = |object: &Object, names: &Names, kind, weight| {
         let fleeting = (class.fleeting)(&object.value());
-        let weight = if fleeting { Weight::Informs } else { weight };
+        let weight = if fleeting && weight != Weight::Mends { Weight::Informs } else { weight };
         found.push(Finding { class: class.name, object: object.label(names), kind, weight });
     };
     let sysctl = matches!(class.source, Source::Sysctl);
     for object in &delta.added {
         let weight = match class.name {
-            _ if sysctl => Weight::Informs,
+            _ if sysctl && !super::sysctls::is_secret(&object.key) => Weight::Informs,
             "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
             _ => Weight::Matters,
         };
@@ -201,7 +209,11 @@ pub(super) fn of_class(
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
-        let weight = if early || class.grows { Weight::Informs } else { Weight::Matters };
+        let weight = match class.name {
+            _ if early || class.grows => Weight::Informs,
+            "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
+            _ => Weight::Matters,
+        };
         add(object, &from.names, Kind::Extra, weight);
     }
     for object in out_of_order(class, from.of(class), to.of(class)) {

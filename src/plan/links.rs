@@ -20,6 +20,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKMODE: u16 = 17;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -97,6 +98,7 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) -> Result<(), E
     links.sort_by_key(|link| order.iter().position(|index| *index == link.index));
     for link in links {
         raise(kept.get(&link.index).copied(), link, draft);
+        wake(kept.get(&link.index).copied(), link, draft);
     }
     veth::host(&from, &to, sides, terms, draft)
 }
@@ -273,11 +275,13 @@ fn change(old: &Link<'_>, new: &Link<'_>, draft: &mut Draft) {
 fn set(link: &Link<'_>, wanted: impl Fn(&Attr) -> bool, draft: &mut Draft) {
     let header = header(link.index, link.flags & SETTABLE, SETTABLE);
     let mut builder = Builder::new(RTM_SETLINK, PLAIN, &header);
-    builder.raw(&attributes_of(link, &wanted));
-    // An alias that shall not be is set to nothing.
+    builder.raw(&attributes_of(link, |attr| attr.id != IFLA_IFALIAS && wanted(attr)));
+    // Without the NUL of the dump, which the longest alias has no room for. One that shall not be is
+    // set to nothing.
     let alias = LINKS.attributes.iter().find(|attr| attr.id == IFLA_IFALIAS);
-    if alias.is_some_and(wanted) && !link.raw.has(IFLA_IFALIAS) {
-        builder.put(IFLA_IFALIAS, &[]);
+    if alias.is_some_and(&wanted) {
+        let text = link.raw.attribute(IFLA_IFALIAS).unwrap_or_default();
+        builder.put(IFLA_IFALIAS, text.strip_suffix(&[0]).unwrap_or(text));
     }
     draft.send(Stage::SetLinks, &LINKS, format!("set {}", link.name), builder.finish(), &[]);
 }
@@ -360,6 +364,27 @@ fn raise(old: Option<Link<'_>>, new: &Link<'_>, draft: &mut Draft) {
         // has that work done first (`linkwatch_sync_dev`), so that IPv6 is ready for addresses.
         let message = Builder::new(RTM_GETLINK, PLAIN, &header(new.index, 0, 0)).finish();
         draft.send(Stage::RaiseLinks, &LINKS, format!("wait for {}", new.name), message, &[]);
+    }
+}
+
+/// A link of mode `dormant` carries traffic once someone says so (802.1X), which coming up takes back.
+fn wake(old: Option<Link<'_>>, new: &Link<'_>, draft: &mut Draft) {
+    const DORMANT: u8 = 1;
+    const IF_OPER_DORMANT: u8 = 5;
+    const IF_OPER_UP: u8 = 6;
+    let first =
+        |link: &Link<'_>, id| link.raw.attribute(id).and_then(|state| state.first().copied());
+    let awake = |link: &Link<'_>| first(link, IFLA_OPERSTATE) == Some(IF_OPER_UP);
+    if first(new, IFLA_LINKMODE) != Some(DORMANT) || !new.is_up() {
+        return;
+    }
+    let (was, shall) = (old.as_ref().is_some_and(awake), awake(new));
+    if was != shall || shall && draft.raised.contains(&new.index) {
+        let state = if shall { IF_OPER_UP } else { IF_OPER_DORMANT };
+        let mut builder = Builder::new(RTM_SETLINK, PLAIN, &header(new.index, 0, 0));
+        builder.put(IFLA_OPERSTATE, &[state]);
+        let label = format!("state of {}", new.name);
+        draft.send(Stage::LateLinks, &LINKS, label, builder.finish(), &[]);
     }
 }
 

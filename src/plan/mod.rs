@@ -21,6 +21,7 @@ mod nftables;
 mod raw;
 mod routes;
 mod rules;
+mod scaffold;
 mod step;
 mod sysctls;
 mod veth;
@@ -124,7 +125,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     addresses::plan(&sides, &mut draft);
     neighbours::tables(&sides, &mut draft);
     routes::plan(&sides, terms, &mut draft);
-    nexthops::plan(&sides, &mut draft);
+    nexthops::plan(&sides, terms, &mut draft);
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
     nftables::plan(&sides, &mut draft);

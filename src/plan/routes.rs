@@ -9,9 +9,8 @@ use std::collections::BTreeSet;
 use super::difference::{groups, same_start};
 use super::draft::{APPEND, Draft, Objects, PLAIN, Sides};
 use super::raw::Raw;
-use super::{Stage, Terms, nexthops};
-use crate::netlink::Builder;
-use crate::state::classes::{NEXTHOPS, ROUTES};
+use super::{Stage, Terms, addresses, nexthops, scaffold};
+use crate::state::classes::{ADDRESSES, ROUTES};
 use crate::state::{Object, replay, replay_where};
 
 /// Bytes of `struct rtmsg`.
@@ -65,32 +64,48 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
         Made::ByKernel => settled,
         Made::OnlyByKernel => false,
     };
-    let lost = nexthops::lost(sides.from.of(&NEXTHOPS), &draft.gone);
+    if settled {
+        remove_undone(sides, draft);
+    }
+    let lost = nexthops::lost(sides, &draft.gone);
     let gone = draft.gone.clone();
     let stays = |object: &&Object| !goes_along(object, &gone, &lost);
     let from = sides.from.of(&ROUTES).iter().filter(counts).filter(stays);
     let to = sides.to.of(&ROUTES).iter().filter(counts);
     for (old, new) in groups(from, to, group) {
         let same = same_start(&old, &new);
-        for object in old[same..].iter().rev() {
+        // From the front: without a source the kernel removes the first that fits.
+        for object in &old[same..] {
             let message = replay_where(&ROUTES, &object.bytes, ROUTES.remove, PLAIN, |_| true);
             let label = format!("remove {}", object.label(&sides.from.names));
             draft.send(Stage::RemoveRoutes, &ROUTES, label, message, &[libc::ESRCH]);
         }
-        for object in &new[same..] {
-            let stage = if is_near(object) { Stage::NearRoutes } else { Stage::FarRoutes };
+        // A near one behind a far one comes after it, or the order would never be right.
+        let near = new[same..].iter().take_while(|object| is_near(object)).count();
+        for (place, object) in new[same..].iter().enumerate() {
+            let stage = if place < near { Stage::NearRoutes } else { Stage::FarRoutes };
             let label = format!("add {}", object.label(&sides.to.names));
             let message = replay(&ROUTES, &object.bytes, APPEND);
-            let shown = scaffold(object).filter(|_| terms.scaffold);
-            if let Some((make, _)) = &shown {
-                let label = format!("show the gateway of {}", object.label(&sides.to.names));
-                draft.send(stage, &ROUTES, label, make.clone(), &[libc::EEXIST]);
-            }
-            draft.send(stage, &ROUTES, label, message, &[libc::EEXIST]);
-            if let Some((_, remove)) = shown {
-                let label = format!("hide the gateway of {}", object.label(&sides.to.names));
-                draft.send(stage, &ROUTES, label, remove, &[libc::ESRCH]);
-            }
+            let gateways =
+                if terms.scaffold { scaffold::of_route(&raw(object)) } else { Vec::new() };
+            let name = object.label(&sides.to.names);
+            scaffold::around(&gateways, stage, &name, draft, |draft| {
+                draft.send(stage, &ROUTES, label, message, &[libc::EEXIST]);
+            });
+        }
+    }
+}
+
+fn remove_undone(sides: &Sides<'_>, draft: &mut Draft) {
+    let to = sides.to.of(&ROUTES);
+    let wanted: BTreeSet<&str> = to.iter().map(|route| route.key.as_str()).collect();
+    let tentative: Vec<_> =
+        sides.to.of(&ADDRESSES).iter().filter_map(addresses::tentative).collect();
+    for object in sides.from.of(&ROUTES) {
+        if !wanted.contains(object.key.as_str()) && is_undone(object, sides.to, &tentative) {
+            let message = replay_where(&ROUTES, &object.bytes, ROUTES.remove, PLAIN, |_| true);
+            let label = format!("remove {}", object.label(&sides.from.names));
+            draft.send(Stage::RemoveRoutes, &ROUTES, label, message, &[libc::ESRCH]);
         }
     }
 }
@@ -111,27 +126,19 @@ pub fn is_of_address(object: &Object, tentative: &[(u32, Vec<u8>)]) -> bool {
         })
 }
 
-/// A route to a route's gateway, in the same table and behind every other, and its removal.
-fn scaffold(object: &Object) -> Option<(Vec<u8>, Vec<u8>)> {
-    const LAST: u32 = u32::MAX - 1;
-    const RTPROT_BOOT: u8 = 3;
-    const RTN_UNICAST: u8 = 1;
+/// Whether this is a local or anycast route that the kernel made with an address, and that was taken
+/// from it where the image comes from. While detection is at work there it was not made yet.
+pub fn is_undone(object: &Object, to: &Objects, tentative: &[(u32, Vec<u8>)]) -> bool {
     let raw = raw(object);
-    let (gateway, link) = (raw.attribute(RTA_GATEWAY)?, raw.attribute(RTA_OIF)?);
-    let table = raw.number(RTA_TABLE).unwrap_or_else(|| u32::from(raw.header_u8(4)));
-    let mut header = [0; HEADER];
-    header[0] = raw.header_u8(0);
-    header[1] = u8::try_from(gateway.len() * 8).ok()?;
-    header[5] = RTPROT_BOOT;
-    header[6] = libc::RT_SCOPE_LINK;
-    header[7] = RTN_UNICAST;
-    let message = |kind, flags| {
-        let mut builder = Builder::new(kind, flags, &header);
-        builder.put_u32(RTA_TABLE, table).put(RTA_DST, gateway).put(RTA_OIF, link);
-        builder.put_u32(RTA_PRIORITY, LAST);
-        builder.finish()
+    let Some(link) = raw.number(RTA_OIF) else { return false };
+    let address = match raw.header_u8(7) {
+        libc::RTN_ANYCAST => true,
+        libc::RTN_LOCAL => raw.attribute(RTA_DST).is_some_and(|a| addresses::has(to, link, a)),
+        _ => false,
     };
-    Some((message(ROUTES.make, APPEND), message(ROUTES.remove, PLAIN)))
+    address
+        && matches!(maker(object), Made::OnlyByKernel)
+        && tentative.iter().all(|(other, _)| *other != link)
 }
 
 enum Made {

@@ -16,6 +16,8 @@ use crate::state::classes::{LINKS, SYSCTLS};
 /// Written when addresses are there: coming up resets the first, and the others act at once (a
 /// temporary address is made, an announcement sent).
 const LATE: &[&str] = &["mtu", "use_tempaddr", "arp_notify", "ndisc_notify"];
+/// Can't be read before it was written once.
+const SECRET: &str = "stable_secret";
 /// Set over netlink with the link, since writing the file makes addresses.
 const BY_LINK: &str = "addr_gen_mode";
 
@@ -45,6 +47,11 @@ fn value(object: &Object) -> &[u8] {
     object.bytes.split(|byte| *byte == 0).nth(1).unwrap_or_default()
 }
 
+/// Whether a file is missing as long as it was never written, and not because this kernel lacks it.
+pub fn is_secret(path: &str) -> bool {
+    PerDevice::of(path).is_some_and(|per| per.name == SECRET)
+}
+
 /// Plans the sysctls.
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let (from, to) = (sides.from.of(&SYSCTLS), sides.to.of(&SYSCTLS));
@@ -58,6 +65,8 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let delta = delta(from, to, |object| !is_made(&object.key));
     let mut writes: BTreeMap<&str, &[u8]> = BTreeMap::new();
     writes.extend(delta.changed.iter().map(|changed| (changed.to.key.as_str(), value(changed.to))));
+    let secrets = delta.added.iter().filter(|object| is_secret(&object.key));
+    writes.extend(secrets.map(|object| (object.key.as_str(), value(object))));
     let there: BTreeSet<&str> = from.iter().map(|object| object.key.as_str()).collect();
     let also = reached(&writes);
     writes.extend(wanted.iter().filter(|(path, _)| there.contains(*path) && also(path)));

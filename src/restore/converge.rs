@@ -138,7 +138,8 @@ impl<'a> Way<'a> {
             self.terms.scaffold = outcome.refused.iter().any(unreachable);
             self.report.plans.push(plan);
             let now = self.settled(hands, &mut outcome.findings)?;
-            if !outcome.findings.iter().any(Finding::matters) || stuck {
+            let left = |finding: &Finding| finding.matters() || finding.can_be_mended();
+            if !outcome.findings.iter().any(left) || stuck {
                 break;
             }
             plan = self.plan(&now)?;

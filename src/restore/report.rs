@@ -13,7 +13,8 @@ pub struct Report {
     pub steps: usize,
     /// Each round's plan; of a dry run the one that would be done first.
     pub plans: Vec<Plan>,
-    /// What still differs and does not matter ([`Finding::matters`]), of a dry run all that does now.
+    /// What still differs: what does not matter ([`Finding::matters`]), and sysctls that this kernel
+    /// refuses where those may stay as they are. Of a dry run all that differs now.
     pub differences: Vec<Finding>,
     /// What of the image was left out: its section, and what it is.
     pub left: Vec<(String, String)>,

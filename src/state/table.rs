@@ -86,7 +86,8 @@ pub enum Source {
     Netlink {
         protocol: Protocol,
         dumps: &'static [Dump],
-        /// Multicast groups (numbers, as for `NETLINK_ADD_MEMBERSHIP`) that tell of changes.
+        /// Multicast groups (numbers, as for `NETLINK_ADD_MEMBERSHIP`) that tell of changes. Without
+        /// any a capture reads the class twice and compares.
         groups: &'static [u32],
         /// Message types in those groups that mean that this class changed.
         notices: &'static [u16],

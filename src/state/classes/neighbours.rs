@@ -133,8 +133,9 @@ pub static PROXY_NEIGHBOURS: Class = Class {
             Dump { kind: RTM_GETNEIGH, body: &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_PROXY, 0] },
             Dump { kind: RTM_GETNEIGH, body: &[10, 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_PROXY, 0] },
         ],
-        groups: &[RTNLGRP_NEIGH],
-        notices: &[RTM_NEWNEIGH, RTM_DELNEIGH],
+        // The kernel tells nobody of changes here.
+        groups: &[],
+        notices: &[],
     },
     header: HEADER,
     attributes: ATTRIBUTES,

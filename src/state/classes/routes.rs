@@ -6,9 +6,19 @@ use crate::netlink::{Message, Protocol};
 use crate::state::table::{Attr, Class, Dump, Fate, Field, Lifetime, Shape, Source};
 use crate::state::{Names, Value};
 
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_NEWNEXTHOP: u16 = 104;
+const RTM_DELNEXTHOP: u16 = 105;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
+const RTNLGRP_LINK: u32 = 1;
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
+const RTNLGRP_IPV6_IFADDR: u32 = 9;
+const RTNLGRP_NEXTHOP: u32 = 32;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;
 
@@ -122,8 +132,25 @@ pub static ROUTES: Class = Class {
             Dump { kind: RTM_GETROUTE, body: &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] },
             Dump { kind: RTM_GETROUTE, body: &[10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] },
         ],
-        groups: &[RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE],
-        notices: &[RTM_NEWROUTE, RTM_DELROUTE],
+        groups: &[
+            RTNLGRP_IPV4_ROUTE,
+            RTNLGRP_IPV6_ROUTE,
+            RTNLGRP_LINK,
+            RTNLGRP_IPV4_IFADDR,
+            RTNLGRP_IPV6_IFADDR,
+            RTNLGRP_NEXTHOP,
+        ],
+        notices: &[
+            RTM_NEWROUTE,
+            RTM_DELROUTE,
+            // IPv4 routes that go with one of these go untold.
+            RTM_NEWLINK,
+            RTM_DELLINK,
+            RTM_NEWADDR,
+            RTM_DELADDR,
+            RTM_NEWNEXTHOP,
+            RTM_DELNEXTHOP,
+        ],
     },
     header: &[
         Field::new("family", 0, FAMILY, Fate::Keep),

@@ -139,9 +139,20 @@ pub static LINKS: Class = Class {
     remove: RTM_DELLINK,
     label,
     faults: kinds::faults,
+    also: awake,
     shown_by: "tests/roundtrip.rs, links",
     ..Class::BASE
 };
+
+/// The state of a link follows its carrier, but for one of mode `dormant`, to which someone has to say
+/// that it may be used.
+fn awake(link: &Value) -> Vec<(&'static str, Value)> {
+    const DORMANT: u64 = 1;
+    const IF_OPER_UP: u64 = 6;
+    let is = |field, number| link.number(field) == Some(number);
+    let awake = is("linkmode", DORMANT) && is("operstate", IF_OPER_UP);
+    if awake { vec![("awake", Value::Present)] } else { Vec::new() }
+}
 
 const ATTRIBUTES: &[Attr] = &[
     Attr::keep(1, "address", Shape::Mac),
