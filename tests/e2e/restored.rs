@@ -54,7 +54,8 @@ fn the_first_container_finds_the_network_there() {
     }
     let get = ["get", "pod", "on-node-a", "-o", "jsonpath={.status.podIP}"];
     let other = namespace.kubectl(&get).succeeds();
-    namespace.kubectl(&["exec", "again", "--", "ping", "-c", "1", "-W", "5", &other]).succeeds();
+    let ping = ["exec", "again", "--", "ping", "-c", "1", "-W", "5", &other];
+    eventually("a pod of the other node answers", || namespace.kubectl(&ping).ok.then_some(()));
 
     let restores = namespace.seen("web").expect("it is there")["status"]["restores"].clone();
     assert_eq!(restores[0]["podName"], "again");
@@ -87,8 +88,8 @@ fn an_image_that_was_changed_is_refused() {
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     namespace.create_successor("again", "node-b", "web", "true");
-    eventually("kubelet tells of the digest", || {
-        namespace.notes("Pod", "again").join("\n").contains("digest").then_some(())
+    eventually("kubelet tells that it is not what was stored", || {
+        namespace.notes("Pod", "again").join("\n").contains("ImageDamaged").then_some(())
     });
     let get = ["get", "pod", "again", "-o", "jsonpath={.status.phase}"];
     assert_eq!(namespace.kubectl(&get).succeeds(), "Pending");
@@ -102,7 +103,7 @@ fn the_agent_may_die_at_any_moment_of_a_restore() {
         namespace.create_successor("again", "node-b", "web", LOOK);
         std::thread::sleep(Duration::from_millis(pause));
         let agent = agent_pod("node-b");
-        kubectl(&["-n", AGENTS, "delete", "pod", &agent, "--now", "--force"]).succeeds();
+        kubectl(&["-n", AGENTS, "delete", "pod", &agent, "--grace-period=0", "--force"]).succeeds();
         let pod = namespace.running("again");
         assert_eq!(pod["status"]["podIP"], address.as_str(), "killed after {pause} ms");
         let seen = namespace.kubectl(&["logs", "again"]).succeeds();
