@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,6 @@ pub trait Attachments: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
-    path: PathBuf,
-    inode: u64,
 }
 
 impl Server {
@@ -84,8 +82,7 @@ impl Server {
         let mode = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&beside, mode).map_err(failed("restrict to root"))?;
         std::fs::rename(&beside, path).map_err(failed("put in place"))?;
-        let inode = std::fs::metadata(path).map_err(failed("read back"))?.ino();
-        Ok(Self { listener, path: path.to_owned(), inode })
+        Ok(Self { listener })
     }
 
     /// Serves until `stop`, then lets the work in hand end within `grace`.
@@ -122,20 +119,15 @@ impl Server {
                 }
             }
         }
-        self.unlink();
+        // The file stays: an agent that follows has perhaps put its own socket there already, and to
+        // look and then to remove is not one step. Who connects to it is told that nobody listens.
+        drop(self.listener);
         let rest = async { while work.join_next().await.is_some() {} };
         if timeout(grace, rest).await.is_err() {
             tracing::warn!(
                 left = work.len(),
                 "questions of the CNI plugin were given up at the end"
             );
-        }
-    }
-
-    /// Removes the socket, unless another agent has put its own there.
-    fn unlink(&self) {
-        if std::fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
