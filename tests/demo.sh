@@ -88,6 +88,17 @@ decorate() {
 		ip route add 192.0.3.0/24 nhid 7
 		ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:42 dev inner0 nud permanent
 		ip neigh add proxy 10.9.0.77 dev inner0
+		nft -f - <<-NFT
+			table inet filter {
+				set friends { type ipv4_addr; flags interval; elements = { 10.9.0.0/24, 192.0.2.7 } }
+				chain input {
+					type filter hook input priority filter; policy accept;
+					ct state established accept
+					ip saddr @friends tcp dport 22 counter accept comment "ssh"
+					tcp dport 22 drop
+				}
+			}
+		NFT
 		# Until then the kernel still looks for duplicates of the IPv6 addresses.
 		for i in $(seq 50); do ip -6 addr show tentative | grep -q inet6 || break; sleep 0.1; done'
 }
@@ -101,6 +112,7 @@ look() {
 		echo "rules";      ip rule | expand | sed "s/  */ /g;s/^/  /"; ip -6 rule | expand | sed "s/  */ /g;s/^/  -6 /"
 		echo "nexthops";   ip nexthop | sed "s/^/  /;s/ *$//"
 		echo "neighbours"; ip neigh show nud permanent | sed "s/^/  /;s/ *$//"; ip neigh show proxy | sed "s/^/  /;s/ *$//"
+		echo "nftables";   nft -s list ruleset | expand -t 2 | sed "s/^/  /"
 		echo "sysctls";    sysctl net.ipv4.tcp_keepalive_time net.ipv4.ip_local_port_range net.ipv4.conf.eth0.rp_filter | sed "s/^net\./  /;s/\t/ /g"'
 }
 
