@@ -111,7 +111,7 @@ fn state(node: &Ns) -> String {
 fn a_moved_pod_reaches_and_is_reached_and_leaves_no_trace() {
     let nodes = Nodes::new("way");
     let (stayed, native) = (pod(&nodes.a, "stayed", 1, 9), pod(&nodes.b, "native", 2, 5));
-    // What the nodes do for the moved address is issue 5's; here by hand, for the one that it left.
+    // Nothing leads to the moved address on the node that it left, yet; here by hand.
     nodes.a.ip("route add 10.244.1.7/32 via 192.168.77.2
                 route add fd00:1::7/128 via fd77::2
                 neigh add proxy 10.244.1.7 dev cni0

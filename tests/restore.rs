@@ -132,7 +132,7 @@ fn steps(report: &Report) -> Vec<String> {
     report.plans.iter().flat_map(|plan| &plan.steps).map(ToString::to_string).collect()
 }
 
-/// A pod with something of every class of the first issue.
+/// A pod with something of every class but nftables and connection tracking, which have tests of their own.
 fn rich(label: &str) -> Pair {
     let pair = Pair::bare(label);
     let node = pair.node.name();

@@ -103,21 +103,8 @@ fn strip(item: &mut Value) {
 /// A pod as CNI leaves it, without the wait for duplicate addresses.
 fn wired(label: &str) -> Pair {
     let pair = Pair::bare(label);
-    let pod = pair.pod.name();
     pair.pod.sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
-    pair.node.ip(&format!(
-        "link add veth0 type veth peer name eth0 netns {pod}
-         link set lo up
-         addr add 10.61.0.1/24 dev veth0
-         addr add fd61::1/64 dev veth0 nodad
-         link set veth0 up"
-    ));
-    pair.pod.ip("link set lo up
-         link set eth0 up
-         addr add 10.61.0.2/24 dev eth0
-         addr add fd61::2/64 dev eth0 nodad
-         route add default via 10.61.0.1
-         route add default via fd61::1");
+    pair.wire();
     pair
 }
 

@@ -131,21 +131,26 @@ impl Pair {
     /// `veth0` on the node with the gateways 10.61.0.1 and fd61::1, default routes, all up.
     pub fn wired(label: &str) -> Self {
         let pair = Self::bare(label);
-        let pod = pair.pod.name();
-        pair.node.ip(&format!(
+        pair.wire();
+        pair
+    }
+
+    /// Makes a bare pair what [`Self::wired`] says.
+    pub fn wire(&self) {
+        let pod = self.pod.name();
+        self.node.ip(&format!(
             "link add veth0 type veth peer name eth0 netns {pod}
              link set lo up
              addr add 10.61.0.1/24 dev veth0
              addr add fd61::1/64 dev veth0 nodad
              link set veth0 up"
         ));
-        pair.pod.ip("link set lo up
+        self.pod.ip("link set lo up
              link set eth0 up
              addr add 10.61.0.2/24 dev eth0
              addr add fd61::2/64 dev eth0 nodad
              route add default via 10.61.0.1
              route add default via fd61::1");
-        pair
     }
 }
 
