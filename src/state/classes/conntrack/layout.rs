@@ -86,7 +86,7 @@ pub fn flow(value: &Value, tuple: &str) -> String {
 /// Names of the helpers that are part of the kernel, as its modules register them
 /// (`net/netfilter/nf_conntrack_*.c`). The kernel loads a module for a name that it does not know:
 /// an image must not choose which, so no other name is ever sent.
-const HELPERS: &[&str] = &[
+pub const HELPERS: &[&str] = &[
     "amanda",
     "ftp",
     "H.245",

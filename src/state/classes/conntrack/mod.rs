@@ -31,6 +31,7 @@ use crate::netlink::{Message, Protocol};
 use crate::state::table::{Attr, Class, Fate, Field, Map, Shape, Source};
 use crate::state::{Fault, ReadError, Reader, Value};
 
+pub use layout::HELPERS;
 use layout::{NFGENMSG, SECONDS, TUPLE, flow, is_of_the_kernel};
 use told::Form;
 

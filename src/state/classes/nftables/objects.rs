@@ -1,7 +1,7 @@
 //! Stateful objects: named counters, quotas, limits, conntrack helpers and the like.
 
 use super::expressions::{CONNLIMIT, COUNTER, LIMIT, QUOTA, SYNPROXY};
-use super::xtables::HELPERS;
+use super::xtables::is_helper;
 use super::{HEADER, SUBSYSTEM, dump, family_fault, place, source};
 use crate::state::table::{Attr, Class, Shape};
 use crate::state::{Fault, Names, Value};
@@ -94,7 +94,8 @@ fn faults(value: &Value) -> Vec<Fault> {
     }
     // The kernel loads the module of the name.
     let of_helper = value.text("type") == Some("ct helper");
-    if let Some(name) = value.text("data.name").filter(|name| of_helper && !HELPERS.contains(name))
+    if let Some(name) =
+        value.text("data.name").filter(|name| of_helper && !is_helper(name.as_bytes()))
     {
         faults.push(Fault::Object(format!("a conntrack helper that is not known ({name})")));
     }

@@ -2,6 +2,7 @@
 //! make them (`linux/netfilter/nf_tables_compat.h`). Their data is a struct of each, kept as it is.
 
 use crate::netlink::Builder;
+use crate::state::classes::conntrack::HELPERS;
 use crate::state::table::{Attr, Shape};
 use crate::state::{Fault, Value};
 
@@ -40,22 +41,11 @@ const TARGETS: &[(&str, Shape)] = raw![
     "arpreply" "dnat" "log" "mangle" "mark" "nflog" "redirect" "snat"
 ];
 
-/// Conntrack helpers. The kernel loads a module for any other name.
-pub const HELPERS: &[&str] = &[
-    "amanda",
-    "ftp",
-    "H.245",
-    "irc",
-    "netbios-ns",
-    "pptp",
-    "Q.931",
-    "RAS",
-    "sane",
-    "sip",
-    "snmp",
-    "snmp_trap",
-    "tftp",
-];
+/// Whether rules and objects may name this conntrack helper: those that entries may have, and the one
+/// that only address translation registers (`net/ipv4/netfilter/nf_nat_snmp_basic_main.c`).
+pub fn is_helper(name: &[u8]) -> bool {
+    name == b"snmp_trap" || HELPERS.iter().any(|known| known.as_bytes() == name)
+}
 
 /// `helper` of `struct xt_ct_target_info` and its `_v1` (`linux/netfilter/xt_CT.h`).
 const CT_HELPER: std::ops::Range<usize> = 12..28;
@@ -79,7 +69,7 @@ pub fn xtables_fault(expression: &str, value: &Value) -> Option<Fault> {
         return None;
     }
     let helper = info.get(CT_HELPER)?.split(|byte| *byte == 0).next().unwrap_or_default();
-    let known = helper.is_empty() || HELPERS.iter().any(|known| known.as_bytes() == helper);
+    let known = helper.is_empty() || is_helper(helper);
     let shown = String::from_utf8_lossy(helper);
     (!known).then(|| Fault::Object(format!("a conntrack helper that is not known ({shown})")))
 }
