@@ -86,6 +86,7 @@ pub fn count(to: &str, options: &Options) -> io::Result<bool> {
     let mut askers = askers.collect::<io::Result<Vec<_>>>()?;
     let begun = Instant::now();
     askers.iter_mut().for_each(|asker| asker.last = begun);
+    report.begun();
     while !is_over(options) && askers.iter().any(|asker| asker.wants_more(options)) {
         let now = Instant::now();
         let mut next = now + NAP;
@@ -107,7 +108,8 @@ pub fn count(to: &str, options: &Options) -> io::Result<bool> {
             }
         }
     }
-    report.end()
+    let last = askers.iter().map(|asker| asker.last).min();
+    report.end(last.unwrap_or(begun))
 }
 
 fn poll_fd(stream: &TcpStream, open: bool) -> PollFd {
@@ -134,6 +136,7 @@ pub fn bulk(direction: &str, to: &str, options: &Options) -> io::Result<bool> {
     let (mut sent, mut received) = (0, 0);
     let (mut last_sent, mut last_received) = (Instant::now(), Instant::now());
     let mut buffer = vec![0; 64 << 10];
+    report.begun();
     while !is_over(options) && report.answers() < options.answers {
         let mut fds = [poll_fd(&stream, true)];
         fds[0].events = IN | if up { OUT } else { 0 };
@@ -167,7 +170,8 @@ pub fn bulk(direction: &str, to: &str, options: &Options) -> io::Result<bool> {
             Err(error) => return ended(report, format!("after {received} bytes down: {error}")),
         }
     }
-    report.end()
+    let last = if down { last_received } else { last_sent };
+    report.end(if up { last.min(last_sent) } else { last })
 }
 
 /// Closes its own direction at once, and reads what the server goes on sending: numbers, in order.
@@ -177,6 +181,7 @@ pub fn half(to: &str, options: &Options) -> io::Result<bool> {
     let mut stream = system::connect(to)?;
     stream.write_all(&[HALF])?;
     stream.shutdown(Shutdown::Write)?;
+    report.begun();
     let (mut expected, mut part, mut last) = (1_u64, Vec::new(), Instant::now());
     while !is_over(options) && report.answers() < options.answers {
         let mut fds = [poll_fd(&stream, true)];
@@ -197,10 +202,10 @@ pub fn half(to: &str, options: &Options) -> io::Result<bool> {
             report.answer(8, &mut last);
         }
     }
-    report.end()
+    report.end(last)
 }
 
 fn ended(mut report: Report, why: String) -> io::Result<bool> {
     report.error(why);
-    report.end()
+    report.end(Instant::now())
 }

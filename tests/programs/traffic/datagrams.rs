@@ -16,6 +16,7 @@ pub fn run(to: &str, options: &Options) -> io::Result<bool> {
     let mut report = Report::new(options)?;
     let socket = system::datagrams(to)?;
     let (mut asked, mut served, mut last) = (0_u64, 0_u64, Instant::now());
+    report.begun();
     while !system::is_ended()
         && report.answers() < options.answers
         && options.until.is_none_or(|until| Instant::now() < until)
@@ -41,7 +42,7 @@ pub fn run(to: &str, options: &Options) -> io::Result<bool> {
         }
         std::thread::sleep((sent + options.every).saturating_duration_since(Instant::now()));
     }
-    report.end()
+    report.end(last)
 }
 
 /// Waits for the answer to this question; what comes late for an earlier one is passed over.

@@ -16,7 +16,7 @@
 //!   --tell            a line on standard output each second
 //! ```
 //!
-//! A client ends with one line of JSON and exits 1 if anything was wrong: an answer out of order or
+//! A client says `connected` when it is, ends with one line of JSON, and exits 1 if anything was wrong: an answer out of order or
 //! with another content, a reset, an ICMP error, the end of a connection that nobody had ended.
 
 mod client;

@@ -17,6 +17,7 @@ pub struct Report {
     errors: Vec<String>,
     wrong: u64,
     gap: Duration,
+    silent: Duration,
     /// When the longest gap began, since 1970.
     gap_at: Duration,
     record: Option<BufWriter<File>>,
@@ -33,6 +34,7 @@ impl Report {
             errors: Vec::new(),
             wrong: 0,
             gap: Duration::ZERO,
+            silent: Duration::ZERO,
             gap_at: Duration::ZERO,
             record: record.map(BufWriter::new),
             tell: options.tell.then(Instant::now),
@@ -78,20 +80,28 @@ impl Report {
         let errors: Vec<_> = self.errors.iter().map(|error| format!("{error:?}")).collect();
         let line = format!(
             "{{\"answers\": {}, \"bytes\": {}, \"lost\": {}, \"longestGapMs\": {:.3}, \
-             \"gapAtMicros\": {}, \"wrong\": {}, \"errors\": [{}]}}\n",
+             \"gapAtMicros\": {}, \"silentMs\": {:.3}, \"wrong\": {}, \"errors\": [{}]}}\n",
             self.answers,
             self.bytes,
             self.lost,
             self.gap.as_secs_f64() * 1000.0,
             self.gap_at.as_micros(),
+            self.silent.as_secs_f64() * 1000.0,
             self.wrong,
             errors.join(", "),
         );
         let _ = io::stdout().lock().write_all(line.as_bytes());
     }
 
-    /// Prints it; answers whether nothing was wrong.
-    pub fn end(mut self) -> io::Result<bool> {
+    /// Says that the connections are there.
+    pub fn begun(&self) {
+        let _ = io::stdout().lock().write_all(b"connected\n");
+    }
+
+    /// Prints it; answers whether nothing was wrong. `last` is the oldest of the last answers: a
+    /// silence that has not ended is a gap, too.
+    pub fn end(mut self, last: Instant) -> io::Result<bool> {
+        self.silent = last.elapsed();
         if let Some(record) = &mut self.record {
             record.flush()?;
         }
