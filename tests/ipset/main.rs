@@ -62,7 +62,7 @@ fn told(ns: &Ns) -> Vec<String> {
             words.iter().position(|word| word == "timeout").filter(|_| words[0] == "add")
         {
             let left: u64 = words[at + 1].parse().unwrap();
-            words[at + 1] = left.div_ceil(20).to_string();
+            words[at + 1] = left.div_ceil(200).to_string();
         }
         words.join(" ")
     };
