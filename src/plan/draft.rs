@@ -170,6 +170,12 @@ impl Draft {
         });
     }
 
+    /// Adds an action that is no message.
+    pub fn act(&mut self, stage: Stage, class: &'static Class, label: String, action: Action) {
+        let (side, class) = (Side::Inside, class.name);
+        self.steps.push(Step { stage, side, class, label, action, tolerated: &[] });
+    }
+
     /// Adds the writing of a sysctl.
     pub fn write(&mut self, stage: Stage, class: &'static Class, path: &str, value: &[u8]) {
         let shown = String::from_utf8_lossy(value);

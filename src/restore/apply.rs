@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::netlink::{Protocol, Refusal};
 use crate::plan::{Action, Plan, Side, Stage, Step};
 use crate::state::classes::ipset;
+use crate::state::classes::xtables::Control;
 
 use super::hands::{Failure, Hands};
 
@@ -24,8 +25,12 @@ impl Refused {
     pub fn is_lacking(&self) -> bool {
         let errno = self.refusal.errno;
         match self.step.action {
-            Action::Send { .. } => LACKING.contains(&errno),
+            Action::Send { .. } => LACKING.contains(&errno) || errno == ipset::NO_TYPE,
             Action::Transaction { .. } => errno == libc::ENOENT || LACKING.contains(&errno),
+            // A table, a match or a target, and the interface as a whole.
+            Action::Table { .. } => {
+                [libc::ENOENT, libc::ENOPROTOOPT].contains(&errno) || LACKING.contains(&errno)
+            }
             // What there is of files was looked at before; here only values are refused.
             Action::Write { .. } => true,
         }
@@ -51,6 +56,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
         match way(first) {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Table => refused.extend(run.iter().filter_map(replace)),
             Way::Release => {
                 for step in run {
                     release(hands, step, &mut refused)?;
@@ -72,6 +78,7 @@ enum Way {
     Netlink(Side, Protocol),
     Files,
     Transaction,
+    Table,
     /// Removal of what others may still hold on to for a moment.
     Release,
 }
@@ -84,6 +91,7 @@ fn way(step: &Step) -> Way {
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Write { .. } => Way::Files,
         Action::Transaction { .. } => Way::Transaction,
+        Action::Table { .. } => Way::Table,
     }
 }
 
@@ -103,7 +111,7 @@ fn send(
     };
     let messages = run.iter().filter_map(|step| match &step.action {
         Action::Send { message, .. } => Some(message.as_slice()),
-        Action::Write { .. } | Action::Transaction { .. } => None,
+        Action::Write { .. } | Action::Transaction { .. } | Action::Table { .. } => None,
     });
     for (place, mut refusal) in socket.batch(messages).map_err(failed)? {
         if refusal.message.is_none() {
@@ -150,6 +158,18 @@ fn transact(hands: &mut Hands, step: &Step) -> Result<Option<Refused>, Failure> 
     }))
 }
 
+/// Does a step that replaces a legacy table, on a socket of the thread's namespace.
+fn replace(step: &Step) -> Option<Refused> {
+    let Action::Table { family, name, replace, counters } = &step.action else { return None };
+    let outcome = Control::open(family).and_then(|it| it.replace(name, replace, counters));
+    outcome.err().map(|error| Refused { step: step.clone(), refusal: refusal(&error) })
+}
+
+fn refusal(error: &std::io::Error) -> Refusal {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    Refusal { errno, message: None, offset: None }
+}
+
 /// Some files bound each other (a port range and the first unprivileged port), so that a refused one
 /// is tried once more after the others.
 fn write(run: &[Step], refused: &mut Vec<Refused>) {
@@ -166,9 +186,5 @@ fn write_one(step: &Step) -> Result<(), Refusal> {
     let open = std::fs::OpenOptions::new().write(true).open(format!("/proc/sys/net/{path}"));
     // With a line feed, since of an empty value nothing would be written at all.
     let line = [value.as_slice(), b"\n"].concat();
-    open.and_then(|mut file| file.write_all(&line)).map_err(|error| Refusal {
-        errno: error.raw_os_error().unwrap_or(libc::EIO),
-        message: None,
-        offset: None,
-    })
+    open.and_then(|mut file| file.write_all(&line)).map_err(|error| refusal(&error))
 }

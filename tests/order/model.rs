@@ -143,8 +143,9 @@ impl Model {
                     }
                     self.send(&message, outside);
                 }
-                // Only nftables has them, which is not drawn here; its own tests see their order.
-                Action::Transaction { .. } => panic!("{step}"),
+                // Only nftables and legacy tables have them, which are not drawn here; their own tests see
+                // their order.
+                Action::Transaction { .. } | Action::Table { .. } => panic!("{step}"),
             }
         }
     }

@@ -23,6 +23,7 @@ const NAMED: &[(&str, &str, &[&str])] = &[
     ("nft-sets", "name", &["family", "table"]),
     ("nft-objects", "name", &["family", "table"]),
     ("nft-flowtables", "name", &["family", "table"]),
+    ("ipsets", "setname", &[]),
     ("nexthops", "id", &[]),
     ("conntrack", "tuple_orig", &[]),
 ];
@@ -41,6 +42,8 @@ const REFERS: &[(&str, &str, &str)] = &[
     ("nft-set-elements", "set", "nft-sets"),
     ("nft-set-elements", "elements.*.objref", "nft-objects"),
     ("nft-set-elements", "elements.*.data.verdict.chain", "nft-chains"),
+    ("ipset-members", "setname", "ipsets"),
+    ("ipset-members", "data.name", "ipsets"),
     ("nexthops", "group.*.id", "nexthops"),
     ("routes", "nh_id", "nexthops"),
     ("conntrack", "tuple_master", "conntrack"),
@@ -204,7 +207,8 @@ impl There {
                             .map_err(|why| format!("{}: {why}", part.label))?;
                     }
                 }
-                Action::Write { .. } => {}
+                // A legacy table is put together from the image alone.
+                Action::Write { .. } | Action::Table { .. } => {}
             }
         }
         Ok(())

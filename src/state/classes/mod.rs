@@ -13,6 +13,7 @@ pub mod nftables;
 mod routes;
 mod rules;
 pub mod sysctls;
+pub mod xtables;
 
 use super::table::Class;
 
@@ -29,9 +30,10 @@ pub use nftables::{
 pub use routes::ROUTES;
 pub use rules::RULES;
 pub use sysctls::SYSCTLS;
+pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 20] = [
+pub static CLASSES: [&Class; 23] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -43,6 +45,9 @@ pub static CLASSES: [&Class; 20] = [
     &ROUTES,
     &IPSETS,
     &IPSET_MEMBERS,
+    &IPTABLES,
+    &IP6TABLES,
+    &ARPTABLES,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,
