@@ -180,6 +180,7 @@ impl Attachments for Agent {
                 path: Path::new(request.netns.name()),
                 image: &image,
                 pod_ips: &pod_ips,
+                sequence: 1,
                 leave_unsupported: false,
                 given_up: &AtomicBool::new(false),
             };
