@@ -113,7 +113,7 @@ fn a_pod_is_reached_from_everywhere_on_its_third_move() {
         reached(&all);
     }
     a.leaves("c3");
-    assert_ne!(state(&lan.a), before.0);
+    assert_ne!(state(&lan.b), before.1);
     a.leads(&[], false);
     b.leads(&[], false);
     drop(at);

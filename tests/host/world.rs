@@ -100,7 +100,7 @@ pub fn reaches(from: &Ns, to: &str) {
 /// What of the node could have been changed.
 pub fn state(node: &Ns) -> String {
     node.sh(
-        "(ip -4 route; ip -6 route) | grep -v '^fe80\\|^multicast' | sed 's, linkdown,,'; ip -o addr show | grep -v ': veth' | sed 's/valid_lft.*//'
+        "(ip -4 route; ip -6 route) | grep -v '^fe80\\|^multicast' | sed 's, linkdown,,'; ip -o addr show | grep -v ': veth' | sed 's/valid_lft.*//; s/ tentative//'
          ip -4 neigh show proxy; ip -6 neigh show proxy
          sysctl net.ipv4.conf.cni0.proxy_arp net.ipv4.neigh.cni0.proxy_delay \
                 net.ipv6.conf.cni0.proxy_ndp net.ipv6.neigh.cni0.proxy_delay",
