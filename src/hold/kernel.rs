@@ -137,9 +137,9 @@ pub(super) fn read(socket: &mut Socket, kind: Kind, name: &str) -> Result<Option
     }
     let chains = socket.dump(GET_CHAIN, &body[..GENMSG]).map_err(failed("chains"))?;
     let rules = socket.dump(GET_RULE, &body).map_err(failed("rules"))?;
-    let judged = |chain: &str, hook: u32| {
-        let is_judged = judges(&rules.bytes, kind, name, chain);
-        is_judged.then(|| devices(&chains.bytes, kind, name, (chain, hook))).unwrap_or_default()
+    let judged = |chain: &str, hook: u32| match judges(&rules.bytes, kind, name, chain) {
+        true => devices(&chains.bytes, kind, name, (chain, hook)),
+        false => Vec::new(),
     };
     let [first, second] = HOOKS.map(|(chain, hook)| judged(chain, hook));
     found.devices = first.into_iter().filter(|device| second.contains(device)).collect();

@@ -21,7 +21,7 @@
 //! | [`Kind::Successor`] | nothing passes | frames pass |
 //!
 //! The one who may be silent in vain speaks when time is over, and the one who may speak too early is
-//! silent: the protocol of the agents tells how the two are kept from speaking both, or neither.
+//! silent: [`protocol`] tells how the two are kept from speaking both, or neither.
 //!
 //! Sources: `linux/netfilter/nf_tables.h`; `net/core/dev.c` for the order of the hooks.
 
@@ -30,6 +30,9 @@ mod halfopen;
 mod kernel;
 mod links;
 mod note;
+pub mod protocol;
+#[cfg(test)]
+mod protocol_tests;
 mod ruleset;
 mod sweep;
 mod unreachable;

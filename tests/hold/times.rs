@@ -43,7 +43,7 @@ fn it_is_found_by_name_and_made_endless_only_while_it_holds() {
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].hold, first);
     assert_eq!(listed[0].pod().unwrap().id(), pod.id());
-    assert_eq!(hold::in_pod(&pod).unwrap(), [first.clone()]);
+    assert_eq!(hold::in_pod(&pod).unwrap(), std::slice::from_ref(&first));
     let Element::For(left) = first.read(Some(&pod), &node).unwrap().unwrap().element else {
         panic!("it ends")
     };
