@@ -57,7 +57,13 @@ fn once(criu: &Path, pair: &Pair, external: bool) -> Option<(Duration, Duration)
 }
 
 /// Runs it in the node's namespace, with the pod's as descriptor 3.
-fn timed(criu: &Path, pair: &Pair, arguments: &[&str], folder: &Path, log: &str) -> Option<Duration> {
+fn timed(
+    criu: &Path,
+    pair: &Pair,
+    arguments: &[&str],
+    folder: &Path,
+    log: &str,
+) -> Option<Duration> {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", pair.node.path().display()));
     command.args(["sh", "-c", "exec \"$@\" 3<\"$0\""]).arg(pair.pod.path()).arg(criu);

@@ -76,7 +76,6 @@ pub fn restore(plan: &Plan, host: &mut Socket) -> Namespace {
                 (Action::Transaction { parts, .. }, _) => {
                     let parts = parts.iter().map(|part| part.message.as_slice());
                     netfilter.transaction(parts).expect("a transaction");
-                    rest = &rest[..];
                 }
                 (Action::Send { .. }, Side::Host) => drop(host.batch(messages).expect("a batch")),
                 (Action::Send { protocol: Protocol::Netfilter, .. }, _) => {

@@ -25,6 +25,7 @@ pub use objects::NFT_OBJECTS;
 pub use rules::NFT_RULES;
 pub use sets::NFT_SETS;
 pub use tables::{NFT_TABLES, is_owned};
+pub use xtables::looks_into_sets;
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte of message types.
 const SUBSYSTEM: u16 = 10 << 8;
