@@ -4,6 +4,7 @@
 //! What this kernel or its tools have no means for is named and passed over.
 
 mod cases;
+mod instant;
 mod judged;
 #[path = "../netns/mod.rs"]
 mod netns;

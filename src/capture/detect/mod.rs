@@ -45,6 +45,7 @@ const fn cache(
 }
 
 static DETECTORS: &[Detector] = &[
+    state("ebtables", kernel::ebtables),
     state("xt-recent", |_| files::filled("/proc/thread-self/net/xt_recent")),
     cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ipt_hashlimit")),
     cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ip6t_hashlimit")),

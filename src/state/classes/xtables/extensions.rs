@@ -240,6 +240,23 @@ pub const fn layouts<const N: usize>(all: &[Extension; N]) -> [(&'static str, Sh
     layouts
 }
 
+/// The names with their revisions, for people.
+pub fn listed(all: &[Extension]) -> String {
+    let mut names: Vec<(&str, Vec<u8>)> = Vec::new();
+    for known in all {
+        match names.last_mut().filter(|(name, _)| *name == known.name) {
+            Some((_, revisions)) if revisions.contains(&known.revision) => {}
+            Some((_, revisions)) => revisions.push(known.revision),
+            None => names.push((known.name, vec![known.revision])),
+        }
+    }
+    let one = |(name, revisions): &(&str, Vec<u8>)| {
+        let revisions: Vec<_> = revisions.iter().map(ToString::to_string).collect();
+        format!("`{name}` ({})", revisions.join(", "))
+    };
+    names.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 /// What an extension is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -160,8 +160,8 @@ const fn attributes(hook: Shape, matched: &'static [Field]) -> [Attr; 14] {
     [
         Attr::keep(TABLE, "table", Shape::Text),
         Attr::keep(CHAIN, "chain", Shape::Text),
-        // From 1, within the chain.
-        Attr::keep(RULE, "rule", Shape::U32),
+        // From 1, within the chain: for people. What counts is the order.
+        Attr::strip(RULE, "rule", Shape::U32),
         // Bits of their numbers.
         Attr::keep(HOOKS, "hooks", Shape::U32),
         Attr::keep(HOOK, "hook", hook),
@@ -188,7 +188,8 @@ const fn class(
         name,
         source: Source::Read(read),
         attributes,
-        key: &["table", "chain", "rule"],
+        // A chain's own message comes first, and its rules are told apart by their order.
+        key: &["table", "chain"],
         tells: kind,
         after: &["links", "ipsets", "ipset-members"],
         strict: true,
