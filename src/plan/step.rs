@@ -96,8 +96,14 @@ pub enum Action {
     /// Messages that the kernel takes or leaves as a whole, between a first that begins them and a
     /// last that ends them.
     Transaction { protocol: Protocol, parts: Vec<Part> },
+    /// A message of a family of generic netlink, complete but for the family's number and what
+    /// [`Self::Send`] lacks.
+    Command { family: &'static str, message: Vec<u8> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+    /// Joins a link-layer multicast address for all who use the link, or leaves it (`SIOCADDMULTI`,
+    /// `SIOCDELMULTI` of `linux/sockios.h`).
+    Membership { link: String, address: Vec<u8>, join: bool },
 }
 
 /// One message of a transaction.

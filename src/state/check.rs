@@ -177,7 +177,7 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
         Shape::Mac => length <= 32,
         Shape::Ip => matches!(length, 4 | 16),
         Shape::Via => matches!(length, 6 | 18),
-        Shape::Bytes => true,
+        Shape::Bytes | Shape::Secret => true,
         Shape::Enum(_) | Shape::Bits(_) | Shape::BitsOf(..) => matches!(length, 1 | 2 | 4 | 8),
         Shape::Nest(_) | Shape::Families(_) | Shape::Repeat(_) | Shape::List(_) => {
             attributes(payload).all(|attribute| attribute.is_ok())

@@ -24,6 +24,7 @@ names is never sent to a kernel; a capture that meets it lists it by name under 
 | left out | statistics, ages, and what only a dump tells: neither sent nor compared |
 | named | not carried, and told by name; the object comes back without it |
 | refused | an object that has it is not carried, and told by name |
+| listed | in the image, and shown: it belongs to programs, so that it is neither sent nor compared |
 
 ";
 
@@ -157,6 +158,7 @@ fn is_compound(shape: &Shape) -> bool {
 
 fn words(fate: Fate, shape: &Shape) -> String {
     match fate {
+        Fate::Keep if is_secret(shape) => "kept, and never printed".to_owned(),
         Fate::Keep => match kept_bits(shape) {
             Some(bits) => format!("kept: {bits}"),
             None => "kept".to_owned(),
@@ -177,7 +179,12 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Synthesise => "mended: set by a step of its own".to_owned(),
         Fate::Leave => "named".to_owned(),
         Fate::Refuse => "refused".to_owned(),
+        Fate::List => "listed".to_owned(),
     }
+}
+
+fn is_secret(shape: &Shape) -> bool {
+    matches!(shape, Shape::Secret | Shape::Fixed(_, Shape::Secret))
 }
 
 /// Names of the bits that are kept, where not all are.

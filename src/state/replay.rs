@@ -95,7 +95,8 @@ fn sent(fate: Fate, payload: &[u8]) -> Sent {
         | Fate::Strip
         | Fate::Outside
         | Fate::Synthesise
-        | Fate::Refuse => Sent::No,
+        | Fate::Refuse
+        | Fate::List => Sent::No,
     }
 }
 

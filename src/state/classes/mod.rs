@@ -11,6 +11,7 @@ mod nexthops;
 pub mod nftables;
 mod routes;
 mod rules;
+mod sockets;
 pub mod sysctls;
 
 use super::table::Class;
@@ -26,10 +27,11 @@ pub use nftables::{
 };
 pub use routes::ROUTES;
 pub use rules::RULES;
+pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 18] = [
+pub static CLASSES: [&Class; 20] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -48,6 +50,8 @@ pub static CLASSES: [&Class; 18] = [
     &NFT_RULES,
     &CONNTRACK,
     &CONNTRACK_EXPECTATIONS,
+    &SOCKETS,
+    &PACKET_SOCKETS,
 ];
 
 /// The class of this name.
