@@ -72,9 +72,7 @@ fn found(image: &Image, protocol: &str) -> BTreeSet<(String, u64)> {
     values(image, "sockets")
         .iter()
         .filter(|value| value.text("protocol") == Some(protocol))
-        .map(|value| {
-            (value.text("state").unwrap().to_owned(), value.number("cookie").unwrap())
-        })
+        .map(|value| (value.text("state").unwrap().to_owned(), value.number("cookie").unwrap()))
         .collect()
 }
 
@@ -102,9 +100,10 @@ fn sockets_are_those_of_ss() {
         nft add chain ip lost in '{ type filter hook input priority 0; }'
         nft add rule ip lost in tcp sport 80 tcp flags syn drop");
     let address: SocketAddrV4 = "10.61.0.2:80".parse().unwrap();
-    let half = pair.node.open().run(move || {
-        TcpStream::connect_timeout(&address.into(), Duration::from_millis(100))
-    });
+    let half = pair
+        .node
+        .open()
+        .run(move || TcpStream::connect_timeout(&address.into(), Duration::from_millis(100)));
     assert!(half.unwrap().is_err(), "its answer is lost");
     let udp = pod.run(|| UdpSocket::bind("10.61.0.2:53")).unwrap().unwrap();
     let bound = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 54, 0, 0);

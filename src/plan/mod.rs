@@ -24,7 +24,9 @@ mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
+mod tables;
 mod veth;
+mod xfrm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
@@ -129,7 +131,9 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
     nftables::plan(&sides, &mut draft);
+    xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
+    tables::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -142,6 +146,8 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "address-labels" => Some(tables::group),
+        "xfrm-policies" => Some(nftables::of_all),
         "nft-tables" => Some(nftables::of_all),
         "nft-chains" | "nft-sets" | "nft-objects" | "nft-flowtables" => Some(nftables::of_table),
         _ => None,

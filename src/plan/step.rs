@@ -28,6 +28,8 @@ pub enum Stage {
     JoinLinks,
     /// Before anything is sent or received. Chains may be bound to links.
     Nftables,
+    /// States and policies of IPsec: before any packet can go out in the clear.
+    Ipsec,
     /// After the rules that use labels, and before any packet can come: one that comes too early
     /// would make an entry without the translation that its flow has.
     Conntrack,
@@ -37,6 +39,8 @@ pub enum Stage {
     Addresses,
     /// What coming up or an added address resets, or what would make the kernel act too early.
     LateLinks,
+    /// Small tables, some of which need an address.
+    Tables,
     NeighbourTables,
     /// Routes that lead directly to a link: gateways of the others are looked up in them.
     NearRoutes,
@@ -63,11 +67,13 @@ impl fmt::Display for Stage {
             Self::LinkSysctls => "sysctls of links",
             Self::JoinLinks => "join masters",
             Self::Nftables => "nftables",
+            Self::Ipsec => "IPsec",
             Self::Conntrack => "connection tracking",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
             Self::Addresses => "addresses",
             Self::LateLinks => "late settings of links",
+            Self::Tables => "small tables",
             Self::NeighbourTables => "neighbour tables",
             Self::NearRoutes => "routes to links",
             Self::Nexthops => "nexthops",

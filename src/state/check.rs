@@ -189,6 +189,9 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
             let size = super::decode::header_size(fields);
             (size..=size.next_multiple_of(8)).contains(&length)
         }
+        Shape::Trailing(_, last) => {
+            payload.get(last.at..).is_some_and(|rest| fits(&last.shape, rest))
+        }
         Shape::Array(size, _) => length.is_multiple_of(size.max(1)),
         Shape::Numbers(width) => length.is_multiple_of(usize::from(width.max(1))),
         Shape::Nexthops(_) => {
@@ -228,7 +231,12 @@ impl Walk<'_> {
         for field in fields {
             let end = field.at + width(&field.shape).unwrap_or(0);
             let Some(payload) = bytes.get(field.at..end) else { continue };
-            self.within(field.name, |walk| walk.link(field.fate, payload));
+            self.within(field.name, |walk| {
+                walk.link(field.fate, payload);
+                if let Shape::Struct(of) = field.shape {
+                    walk.fields(payload, of);
+                }
+            });
         }
     }
 
@@ -320,7 +328,7 @@ impl Walk<'_> {
                 }
             }
             Shape::List(_) | Shape::By(..) => self.add(Fault::Depth),
-            Shape::Struct(of) => self.fields(payload, of),
+            Shape::Struct(of) | Shape::Trailing(of, _) => self.fields(payload, of),
             Shape::Array(size, of) => {
                 for (at, item) in payload.chunks_exact(size.max(1)).enumerate() {
                     self.within(&at.to_string(), |walk| walk.fields(item, of));

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::Value;
-use super::value::Secret;
 use super::table::{Attr, Class, Fate, Field, Shape, Source};
+use super::value::Secret;
 use crate::netlink::{align, attributes, messages};
 
 /// Nests deeper than this are shown as bytes. Tables may refer to themselves; the kernel's own limit
@@ -75,11 +75,9 @@ pub(super) fn fields(bytes: &[u8], fields: &[Field], view: View) -> Entries {
     let one = |field: &Field| {
         let end = field.at + width(&field.shape).unwrap_or(0);
         let payload = bytes.get(field.at..end)?;
-        let value = by_fate(field.fate, payload, view, |payload| {
-            match field.shape {
-                Shape::AddressBy(family) => address(payload, bytes, fields, family),
-                _ => shape(payload, &field.shape, &[], &[], view, 0),
-            }
+        let value = by_fate(field.fate, payload, view, |payload| match field.shape {
+            Shape::AddressBy(family) => address(payload, bytes, fields, family),
+            _ => shape(payload, &field.shape, &[], &[], view, 0),
         })?;
         Some((Cow::Borrowed(field.name), value))
     };
@@ -233,6 +231,15 @@ fn shape(
         Shape::By(sibling, layouts) => layout(sibling, layouts, siblings, table)
             .map_or_else(bytes, |layout| self::shape(payload, layout, &[], &[], view, depth + 1)),
         Shape::Struct(of) => Value::Map(fields(payload, of, view)),
+        Shape::Trailing(of, last) => {
+            let (first, rest) = payload.split_at(last.at.min(payload.len()));
+            let mut entries = fields(first, of, view);
+            let rest = by_fate(last.fate, rest, view, |rest| {
+                self::shape(rest, &last.shape, &[], &[], view, depth + 1)
+            });
+            entries.extend(rest.map(|rest| (Cow::Borrowed(last.name), rest)));
+            Value::Map(entries)
+        }
         Shape::Array(size, of) => {
             let items = payload.chunks_exact(size.max(1));
             Value::List(items.map(|item| Value::Map(fields(item, of, view))).collect())

@@ -87,6 +87,10 @@ impl Page<'_> {
 
     fn fields(&mut self, within: &str, fields: &[Field]) {
         for field in fields {
+            if let (Fate::Keep, Shape::Struct(of)) = (field.fate, field.shape) {
+                self.fields(&join(within, field.name), of);
+                continue;
+            }
             self.row(&join(within, field.name), &words(field.fate, &field.shape));
         }
     }
@@ -124,6 +128,10 @@ impl Page<'_> {
             }
             Shape::List(item) if is_compound(item) => self.inner(&format!("{path}[]"), item),
             Shape::Struct(fields) => self.fields(path, fields),
+            Shape::Trailing(fields, last) => {
+                self.fields(path, fields);
+                self.row(&join(path, last.name), &words(last.fate, &last.shape));
+            }
             Shape::Array(_, fields) => self.fields(&format!("{path}[]"), fields),
             Shape::Nexthops(table) => {
                 let path = format!("{path}[]");
@@ -151,6 +159,7 @@ fn is_compound(shape: &Shape) -> bool {
             | Shape::Repeat(_)
             | Shape::By(..)
             | Shape::Struct(_)
+            | Shape::Trailing(..)
             | Shape::Array(..)
             | Shape::Nexthops(_)
     )

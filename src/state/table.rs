@@ -297,6 +297,9 @@ pub enum Shape {
     Families(&'static [Attr]),
     /// A fixed struct.
     Struct(&'static [Field]),
+    /// A fixed struct, and after it bytes of any length that are one more field; the place of that one
+    /// is the struct's size.
+    Trailing(&'static [Field], &'static Field),
     /// A list of fixed structs, one after another without attribute headers, each of this many bytes.
     Array(usize, &'static [Field]),
     /// `rtnexthop` entries, each with attributes of its own (`RTA_MULTIPATH`).

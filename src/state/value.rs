@@ -30,6 +30,12 @@ impl Secret {
     pub(super) fn new(bytes: &[u8]) -> Self {
         Self(bytes.to_vec())
     }
+
+    /// Whether there is a key, and all of it is zero.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|byte| *byte == 0)
+    }
 }
 
 impl Display for Secret {

@@ -82,10 +82,8 @@ fn dump(
     body[0] = family;
     match u8::try_from(protocol) {
         Ok(protocol) => body[1] = protocol,
-        Err(_) => body.extend(Builder::attribute(
-            INET_DIAG_REQ_PROTOCOL,
-            &u32::from(protocol).to_ne_bytes(),
-        )),
+        Err(_) => body
+            .extend(Builder::attribute(INET_DIAG_REQ_PROTOCOL, &u32::from(protocol).to_ne_bytes())),
     }
     body[STATES[1]..STATES[1] + 4].copy_from_slice(&EVERY_STATE);
     let mut answer = Vec::new();
@@ -114,12 +112,7 @@ fn is_absent(error: &Error) -> bool {
 }
 
 /// Sockets that only a file tells of, in the form of the others.
-fn from_file(
-    family: u8,
-    row: &Row,
-    file: &str,
-    section: &mut Vec<u8>,
-) -> Result<(), ReadError> {
+fn from_file(family: u8, row: &Row, file: &str, section: &mut Vec<u8>) -> Result<(), ReadError> {
     let Some(text) = small_file(file)? else { return Ok(()) };
     for line in text.lines().skip(1) {
         let Some(mut header) = of_line(line) else { continue };
