@@ -26,7 +26,7 @@ fn addresses_joined_by_hand_come_back() {
          sysctl -qw net.ipv4.conf.eth0.force_igmp_version=2 net.ipv6.conf.eth0.force_mld_version=1",
         &[
             "sort /proc/net/dev_mcast",
-            "ip maddr",
+            "ip maddr | sort",
             "ip -o addr show autojoin | sed 's/[0-9]*: *//'",
             "sysctl net.ipv4.conf.eth0.force_igmp_version net.ipv6.conf.eth0.force_mld_version",
         ],

@@ -20,18 +20,18 @@ fn address_labels_come_back_and_removed_ones_stay_away() {
         "ip addrlabel add prefix 2001:db8::/32 dev eth0 label 99
          ip addrlabel add prefix 2001:db8:1::/32 label 100
          ip addrlabel add prefix fd77::/32 label 101
-         ip addrlabel del prefix 2002::/16
-         ip addrlabel del prefix fc00::/7
+         ip addrlabel del prefix 2002::/16 label 2
+         ip addrlabel del prefix fc00::/7 label 5
          ip addrlabel add prefix fc00::/7 label 77
          # The kernel looks for an equal one only up to where it puts the new one.
          ip addrlabel add prefix 3ffe::/16 label 55 || true",
         &["ip addrlabel"],
     );
     returned.expect("every kernel has this").notices(&[
-        ("ip addrlabel del prefix fd77::/32", "fd77::/32 label 101: missing"),
+        ("ip addrlabel del prefix fd77::/32 label 101", "fd77::/32 label 101: missing"),
         ("ip addrlabel add prefix 2002::/16 label 2", "not in the image"),
         (
-            "ip addrlabel del prefix fc00::/7; ip addrlabel add prefix fc00::/7 label 78",
+            "ip addrlabel del prefix fc00::/7 label 77; ip addrlabel add prefix fc00::/7 label 78",
             "label is 78 instead of 77",
         ),
     ]);
@@ -189,7 +189,8 @@ fn routes_of_mpls_labels_by_their_header() {
     assert_eq!(*stage, Stage::FarRoutes, "after the links, and long after the number of labels");
     assert!(Stage::Sysctls < Stage::FarRoutes);
     // As told, but for the flag of a link that is down.
-    let bodies = [sent, &label(100, 0)].map(|bytes| messages(bytes).next().unwrap().unwrap().body);
+    let plain = label(100, 0);
+    let bodies = [sent, &plain].map(|bytes| messages(bytes).next().unwrap().unwrap().body);
     assert_eq!(bodies[0], bodies[1]);
     let found = check(&MPLS_ROUTES, &told, &Names::default());
     assert_eq!(found[0].to_string(), "label 100: oif: refers to link 1, which is not in the image");
