@@ -23,8 +23,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::image::NotCarried;
-
 /// Checkpoint and restore a pod's network.
 ///
 /// A PLACE is a file, file://PATH or s3://BUCKET/KEY (with the usual AWS_* variables). The host side
@@ -72,33 +70,8 @@ enum Verb {
     CniUninstall(cni::Uninstall),
 }
 
-/// What to do with what can't be carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Unsupported {
-    /// Fail where the network would behave differently without it.
-    Fail,
-    /// Say so and go on.
-    Report,
-}
-
-impl Unsupported {
-    /// Whether this list lets the verb go on.
-    fn judge(self, lost: &[NotCarried]) -> anyhow::Result<()> {
-        let matter: Vec<_> = lost.iter().filter(|lost| lost.matters).map(named).collect();
-        anyhow::ensure!(
-            self == Self::Report || matter.is_empty(),
-            "not carried: {}; --on-unsupported=report goes on without",
-            matter.join("; ")
-        );
-        Ok(())
-    }
-}
-
-/// A thing that is not carried, on one line.
-fn named(lost: &NotCarried) -> String {
-    let gap = if lost.object.is_empty() { "" } else { " " };
-    format!("{}{gap}{}: {}", lost.class, lost.object, lost.why)
-}
+/// What to do where something can't be carried, for the end of a message.
+const GO_ON: &str = "--on-unsupported=report goes on without";
 
 /// What a verb found: the exit code 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

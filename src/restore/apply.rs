@@ -16,6 +16,31 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
+impl Refused {
+    /// Whether this kernel does not have what the step is about: a kind of link, an expression of
+    /// nftables, an address family, a file.
+    #[must_use]
+    pub fn is_lacking(&self) -> bool {
+        let errno = self.refusal.errno;
+        match self.step.action {
+            Action::Send { .. } | Action::Command { .. } => LACKING.contains(&errno),
+            // Every kernel has these.
+            Action::Membership { .. } => false,
+            Action::Transaction { .. } => errno == libc::ENOENT || LACKING.contains(&errno),
+            // What there is of files was looked at before; here only values are refused.
+            Action::Write { .. } => true,
+        }
+    }
+}
+
+const LACKING: [i32; 4] = [
+    libc::EOPNOTSUPP,
+    libc::EAFNOSUPPORT,
+    libc::EPROTONOSUPPORT,
+    // Of an algorithm of IPsec.
+    libc::ENOSYS,
+];
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.step, self.refusal)
