@@ -8,10 +8,12 @@ mod capture;
 mod cni;
 mod crds;
 mod diff;
+mod hold;
 mod namespace;
 mod output;
 mod place;
 mod progress;
+mod release;
 mod restore;
 mod show;
 mod store;
@@ -58,6 +60,10 @@ enum Verb {
     Diff(diff::Arguments),
     /// Compare a namespace with an image; exits 1 where they differ.
     Verify(verify::Arguments),
+    /// Keep a namespace silent: nothing enters or leaves it until its time is over or it is released.
+    Hold(hold::Arguments),
+    /// End a hold.
+    Release(release::Arguments),
     /// Run a node's agent.
     Agent(agent::Arguments),
     /// Run the embedded S3 endpoint.
@@ -99,6 +105,8 @@ pub fn run() -> ExitCode {
         Verb::Show(verb) => verb.run(),
         Verb::Diff(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
+        Verb::Hold(verb) => verb.run(),
+        Verb::Release(verb) => verb.run(),
         Verb::Agent(verb) => verb.run(),
         Verb::Store(verb) => verb.run(),
         Verb::Crds(verb) => verb.run(),

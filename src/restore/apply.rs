@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use crate::netlink::{Protocol, Refusal};
-use crate::plan::{Action, Plan, Side, Step};
+use crate::plan::{Action, Plan, Side, Stage, Step};
+use crate::state::classes::ipset;
 
 use super::hands::{Failure, Hands};
 use super::membership;
@@ -60,6 +62,11 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Generic(family) => command(hands, family, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
             Way::Membership => memberships(run, &mut refused),
+            Way::Release => {
+                for step in run {
+                    release(hands, step, &mut refused)?;
+                }
+            }
             Way::Transaction => {
                 for step in run {
                     refused.extend(transact(hands, step)?);
@@ -78,10 +85,15 @@ enum Way {
     Files,
     Membership,
     Transaction,
+    /// Removal of what others may still hold on to for a moment.
+    Release,
 }
 
 fn way(step: &Step) -> Way {
     match step.action {
+        Action::Send { .. } if matches!(step.stage, Stage::FreeIpsets | Stage::UnusedIpsets) => {
+            Way::Release
+        }
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Command { family, .. } => Way::Generic(family),
         Action::Write { .. } => Way::Files,
@@ -108,7 +120,12 @@ fn send(
         Action::Send { message, .. } => Some(message.as_slice()),
         _ => None,
     });
-    let verdicts = socket.batch(messages).map_err(failed)?;
+    let mut verdicts = socket.batch(messages).map_err(failed)?;
+    for (_, refusal) in &mut verdicts {
+        if refusal.message.is_none() {
+            refusal.message = ipset::error_words(refusal.errno).map(str::to_owned);
+        }
+    }
     judge(run, verdicts, refused);
     Ok(())
 }
@@ -159,6 +176,25 @@ fn memberships(run: &[Step], refused: &mut Vec<Refused>) {
             let refusal = Refusal { errno, message: None, offset: None };
             judge(std::slice::from_ref(step), vec![(0, refusal)], refused);
         }
+    }
+}
+
+/// Does a step that removes a set of ipset. The kernel lets go of what removed rules held on to only
+/// some milliseconds after it has said that they are gone (`nf_tables_trans_destroy_work`).
+fn release(hands: &mut Hands, step: &Step, refused: &mut Vec<Refused>) -> Result<(), Failure> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let start = Instant::now();
+    let Action::Send { protocol, .. } = step.action else { return Ok(()) };
+    loop {
+        let mut again = Vec::new();
+        send(hands, step.side, protocol, std::slice::from_ref(step), &mut again)?;
+        let busy = again.iter().any(|refused| refused.refusal.errno == ipset::BUSY);
+        if !busy || start.elapsed() > PATIENCE {
+            refused.append(&mut again);
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

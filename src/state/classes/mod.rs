@@ -7,6 +7,7 @@ mod encapsulations;
 mod families;
 mod fou;
 pub mod ioam6;
+pub mod ipset;
 pub mod links;
 mod mpls_routes;
 pub mod mptcp;
@@ -29,6 +30,7 @@ pub use addresses::ADDRESSES;
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
 pub use fou::FOU;
 pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
+pub use ipset::{IPSET_MEMBERS, IPSETS};
 pub use links::LINKS;
 pub use mpls_routes::MPLS_ROUTES;
 pub use mptcp::{MPTCP_ENDPOINTS, MPTCP_LIMITS};
@@ -47,7 +49,7 @@ pub use sysctls::SYSCTLS;
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 35] = [
+pub static CLASSES: [&Class; 37] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -71,6 +73,8 @@ pub static CLASSES: [&Class; 35] = [
     &XFRM_STATES,
     &XFRM_POLICIES,
     &XFRM_DEFAULTS,
+    &IPSETS,
+    &IPSET_MEMBERS,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,
