@@ -39,6 +39,8 @@ pub enum Stage {
     Xtables,
     /// Before anything is sent or received. Chains may be bound to links.
     Nftables,
+    /// States and policies of IPsec: before any packet can go out in the clear.
+    Ipsec,
     /// Sets that no rule looks into any more.
     UnusedIpsets,
     /// After the rules that use labels, and before any packet can come: one that comes too early
@@ -50,6 +52,8 @@ pub enum Stage {
     Addresses,
     /// What coming up or an added address resets, or what would make the kernel act too early.
     LateLinks,
+    /// Small tables, some of which need an address.
+    Tables,
     NeighbourTables,
     /// Routes that lead directly to a link: gateways of the others are looked up in them.
     NearRoutes,
@@ -82,12 +86,14 @@ impl fmt::Display for Stage {
             Self::IpsetMembers => "members of sets",
             Self::Xtables => "legacy tables",
             Self::Nftables => "nftables",
+            Self::Ipsec => "IPsec",
             Self::UnusedIpsets => "remove unused sets",
             Self::Conntrack => "connection tracking",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
             Self::Addresses => "addresses",
             Self::LateLinks => "late settings of links",
+            Self::Tables => "small tables",
             Self::NeighbourTables => "neighbour tables",
             Self::NearRoutes => "routes to links",
             Self::Nexthops => "nexthops",
@@ -119,8 +125,14 @@ pub enum Action {
     /// A whole legacy table: the argument of `SO_SET_REPLACE` without the place for the counters of
     /// before, and the counters of the new entries.
     Table { family: &'static Family, name: String, replace: Vec<u8>, counters: Vec<u8> },
+    /// A message of a family of generic netlink, complete but for the family's number and what
+    /// [`Self::Send`] lacks.
+    Command { family: &'static str, message: Vec<u8> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+    /// Joins a link-layer multicast address for all who use the link, or leaves it (`SIOCADDMULTI`,
+    /// `SIOCDELMULTI` of `linux/sockios.h`).
+    Membership { link: String, address: Vec<u8>, join: bool },
 }
 
 /// One message of a transaction.

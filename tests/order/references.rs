@@ -209,7 +209,11 @@ impl There {
                             .map_err(|why| format!("{}: {why}", part.label))?;
                     }
                 }
-                Action::Write { .. } | Action::Table { .. } => {}
+                // Tables of their own, which no name refers to.
+                Action::Command { .. }
+                | Action::Membership { .. }
+                | Action::Table { .. }
+                | Action::Write { .. } => {}
             }
         }
         Ok(())
