@@ -5,6 +5,7 @@ mod agent_dies;
 mod checkpoint;
 mod deletion;
 mod lab;
+mod paths;
 mod pods;
 mod restored;
 mod storages;
