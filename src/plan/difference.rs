@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Group;
 use super::draft::Objects;
-use crate::state::classes::ADDRESSES;
+use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
 
@@ -39,7 +39,10 @@ pub fn delta<'a>(
             delta.added.push(to);
             continue;
         };
-        let differences = state::compare(from, to);
+        let mut differences = state::compare(from, to);
+        if differences.is_empty() && to.class.name == XFRM_STATES.name {
+            differences.extend(super::xfrm::behind(from, to));
+        }
         if !differences.is_empty() {
             delta.changed.push(Changed { from, to, differences });
         }

@@ -204,7 +204,8 @@ impl There {
                             .map_err(|why| format!("{}: {why}", part.label))?;
                     }
                 }
-                Action::Write { .. } => {}
+                // Tables of their own, which no name refers to.
+                Action::Command { .. } | Action::Membership { .. } | Action::Write { .. } => {}
             }
         }
         Ok(())
