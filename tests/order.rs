@@ -370,7 +370,7 @@ impl Model {
                     self.send(&message, outside);
                 }
                 // Only nftables has them, which is not drawn here; its own tests see their order.
-                Action::Transaction { .. } => panic!("{step}"),
+                Action::Transaction { .. } | Action::Tun(_) => panic!("{step}"),
             }
         }
     }

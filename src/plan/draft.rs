@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Error, Part, Plan, Side, Stage, Step};
+use super::{Action, Error, Part, Plan, Side, Stage, Step, Tun};
 use crate::image::Snapshot;
 use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
@@ -150,6 +150,18 @@ impl Draft {
             class: class.name,
             label,
             action,
+            tolerated: &[],
+        });
+    }
+
+    /// Adds the making of a tun or tap.
+    pub fn tun(&mut self, stage: Stage, label: String, tun: Tun) {
+        self.steps.push(Step {
+            stage,
+            side: Side::Inside,
+            class: LINKS.name,
+            label,
+            action: Action::Tun(tun),
             tolerated: &[],
         });
     }

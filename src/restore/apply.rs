@@ -7,6 +7,7 @@ use crate::netlink::{Protocol, Refusal};
 use crate::plan::{Action, Plan, Side, Step};
 
 use super::hands::{Failure, Hands};
+use super::tun;
 
 /// A step that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
         match way(first) {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Transaction => {
                 for step in run {
                     refused.extend(transact(hands, step)?);
@@ -47,6 +49,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
 enum Way {
     Netlink(Side, Protocol),
     Files,
+    Devices,
     Transaction,
 }
 
@@ -54,6 +57,7 @@ fn way(step: &Step) -> Way {
     match step.action {
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Write { .. } => Way::Files,
+        Action::Tun(_) => Way::Devices,
         Action::Transaction { .. } => Way::Transaction,
     }
 }
@@ -74,7 +78,7 @@ fn send(
     };
     let messages = run.iter().filter_map(|step| match &step.action {
         Action::Send { message, .. } => Some(message.as_slice()),
-        Action::Write { .. } | Action::Transaction { .. } => None,
+        Action::Write { .. } | Action::Transaction { .. } | Action::Tun(_) => None,
     });
     for (place, refusal) in socket.batch(messages).map_err(failed)? {
         if let Some(step) = run.get(place).filter(|step| !step.tolerated.contains(&refusal.errno)) {
@@ -82,6 +86,13 @@ fn send(
         }
     }
     Ok(())
+}
+
+/// Makes a device of a process's own kind; answers the step if it was refused.
+fn device(step: &Step) -> Option<Refused> {
+    let Action::Tun(tun) = &step.action else { return None };
+    let refusal = tun::make(tun).err()?;
+    Some(Refused { step: step.clone(), refusal })
 }
 
 /// Does a step that is a transaction inside; answers what the kernel said first, if it refused.

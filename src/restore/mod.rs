@@ -16,6 +16,7 @@ mod converge;
 mod error;
 mod hands;
 mod report;
+mod tun;
 
 pub use apply::Refused;
 pub use error::{Error, Undone};
