@@ -181,6 +181,7 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Strip => "left out".to_owned(),
         Fate::Zero => "mended: sent as 0".to_owned(),
         Fate::Set => "kept, unless it is 0".to_owned(),
+        Fate::SetBut(unset) => format!("kept, unless it is {unset}"),
         Fate::AsFlag => "kept, sent as a flag".to_owned(),
         Fate::Fill(value) => format!("mended: sent as {value:#x}"),
         Fate::Send => "sent, not compared".to_owned(),

@@ -87,11 +87,13 @@ fn sent(fate: Fate, payload: &[u8]) -> Sent {
     match fate {
         Fate::Keep | Fate::Send | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
         Fate::Set if payload.iter().any(|byte| *byte != 0) => Sent::Captured,
+        Fate::SetBut(unset) if number(payload) != unset => Sent::Captured,
         Fate::AsFlag if payload.iter().any(|byte| *byte != 0) => Sent::Flag,
         Fate::Zero => Sent::Number(0),
         Fate::Fill(value) => Sent::Number(value),
         Fate::Map(map) => Sent::Number((map.sent)(number(payload))),
         Fate::Set
+        | Fate::SetBut(_)
         | Fate::AsFlag
         | Fate::Unless(..)
         | Fate::Leave

@@ -126,8 +126,8 @@ fn settled(pair: &Pair, questions: &[&[&str]]) -> Vec<String> {
     let mut last = told(pair, questions);
     let links = pair.pod.run(&["ip", "-d", "link"]);
     let plain = ["bridge", "macvlan", "macvtap", "vxlan"].iter().all(|kind| !links.contains(kind));
-    for _ in 0..if plain { 0 } else { 20 } {
-        thread::sleep(Duration::from_millis(300));
+    for _ in 0..if plain { 0 } else { 5 } {
+        thread::sleep(Duration::from_millis(1200));
         let now = told(pair, questions);
         if now == last {
             break;
