@@ -289,6 +289,9 @@ fn good(wanted: &Wanted, rebuilt: &Rebuilt, node: &str) -> String {
     for (section, what) in &rebuilt.report.left {
         message.push_str(&format!("; left out: {section} {what}"));
     }
+    for finding in rebuilt.report.differences.iter().filter(|finding| finding.matters()) {
+        message.push_str(&format!("; not here: {finding}"));
+    }
     for lack in &rebuilt.lacks {
         message.push_str(&format!("; {lack}"));
     }

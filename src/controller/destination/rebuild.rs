@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::error::RestoreError;
 use crate::gate::protocol::{Address, Restored, Route};
 use crate::host::{Inside, Pod, Way, Ways};
-use crate::image::Image;
+use crate::image::{Image, Unsupported};
 use crate::netns::Namespace;
 use crate::restore::{self, Options, Report, Undone};
 
@@ -24,7 +24,7 @@ pub struct Rebuild<'a> {
     pub image: &'a Image,
     /// Addresses of the captured pod, in their order: the node leads to these, and the answer tells these.
     pub pod_ips: &'a [IpAddr],
-    pub leave_unsupported: bool,
+    pub on_unsupported: Unsupported,
     /// Set when nobody waits any more: what was done is then taken back.
     pub given_up: &'a AtomicBool,
 }
@@ -62,7 +62,7 @@ impl Rebuild<'_> {
         let bridge = ways.bridge(&before)?;
         let node = Namespace::current().map_err(restore::Error::from)?;
         let options = Options {
-            leave_unknown: self.leave_unsupported,
+            on_unsupported: self.on_unsupported,
             known_ends_only: true,
             ..Options::default()
         };

@@ -4,6 +4,7 @@ mod addresses;
 pub mod conntrack;
 mod encapsulations;
 mod families;
+pub mod ipset;
 pub mod links;
 mod neighbour_tables;
 mod neighbours;
@@ -17,6 +18,7 @@ use super::table::Class;
 
 pub use addresses::ADDRESSES;
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
+pub use ipset::{IPSET_MEMBERS, IPSETS};
 pub use links::LINKS;
 pub use neighbour_tables::NEIGHBOUR_TABLES;
 pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
@@ -29,7 +31,7 @@ pub use rules::RULES;
 pub use sysctls::SYSCTLS;
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 18] = [
+pub static CLASSES: [&Class; 20] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -39,6 +41,8 @@ pub static CLASSES: [&Class; 18] = [
     &NEXTHOPS,
     &RULES,
     &ROUTES,
+    &IPSETS,
+    &IPSET_MEMBERS,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,
