@@ -180,6 +180,7 @@ impl Attachments for Agent {
                 path: Path::new(request.netns.name()),
                 image: &image,
                 pod_ips: &pod_ips,
+                sequence: 1,
                 on_unsupported: Unsupported::Fail,
                 given_up: &AtomicBool::new(false),
             };

@@ -6,7 +6,7 @@ use std::fmt;
 use super::Group;
 use super::draft::Objects;
 use super::links::{PortState, only_port_state};
-use crate::state::classes::ADDRESSES;
+use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
 
@@ -40,7 +40,10 @@ pub fn delta<'a>(
             delta.added.push(to);
             continue;
         };
-        let differences = state::compare(from, to);
+        let mut differences = state::compare(from, to);
+        if differences.is_empty() && to.class.name == XFRM_STATES.name {
+            differences.extend(super::xfrm::behind(from, to));
+        }
         if !differences.is_empty() {
             delta.changed.push(Changed { from, to, differences });
         }

@@ -15,6 +15,7 @@ mod check;
 mod converge;
 mod error;
 mod hands;
+mod membership;
 mod report;
 mod tun;
 

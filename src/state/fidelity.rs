@@ -24,6 +24,7 @@ names is never sent to a kernel; a capture that meets it lists it by name under 
 | left out | statistics, ages, and what only a dump tells: neither sent nor compared |
 | named | not carried, and told by name; the object comes back without it |
 | refused | an object that has it is not carried, and told by name |
+| listed | in the image, and shown: it belongs to programs, so that it is neither sent nor compared |
 
 ";
 
@@ -102,6 +103,10 @@ impl Page<'_> {
 
     fn fields(&mut self, within: &str, fields: &[Field]) {
         for field in fields {
+            if let (Fate::Keep, Shape::Struct(of)) = (field.fate, field.shape) {
+                self.fields(&join(within, field.name), of);
+                continue;
+            }
             self.row(&join(within, field.name), &words(field.fate, &field.shape));
         }
     }
@@ -139,6 +144,10 @@ impl Page<'_> {
             }
             Shape::List(item) if is_compound(item) => self.inner(&format!("{path}[]"), item),
             Shape::Struct(fields) => self.fields(path, fields),
+            Shape::Trailing(fields, last) => {
+                self.fields(path, fields);
+                self.row(&join(path, last.name), &words(last.fate, &last.shape));
+            }
             Shape::Array(_, fields) => self.fields(&format!("{path}[]"), fields),
             Shape::Nexthops(table) => {
                 let path = format!("{path}[]");
@@ -166,6 +175,7 @@ fn is_compound(shape: &Shape) -> bool {
             | Shape::Repeat(_)
             | Shape::By(..)
             | Shape::Struct(_)
+            | Shape::Trailing(..)
             | Shape::Array(..)
             | Shape::Nexthops(_)
     )
@@ -173,6 +183,7 @@ fn is_compound(shape: &Shape) -> bool {
 
 fn words(fate: Fate, shape: &Shape) -> String {
     match fate {
+        Fate::Keep if is_secret(shape) => "kept, and never printed".to_owned(),
         Fate::Keep => match kept_bits(shape) {
             Some(bits) => format!("kept: {bits}"),
             None => "kept".to_owned(),
@@ -195,7 +206,12 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Synthesise => "mended: set by a step of its own".to_owned(),
         Fate::Leave => "named".to_owned(),
         Fate::Refuse => "refused".to_owned(),
+        Fate::List => "listed".to_owned(),
     }
+}
+
+fn is_secret(shape: &Shape) -> bool {
+    matches!(shape, Shape::Secret | Shape::Fixed(_, Shape::Secret))
 }
 
 /// Names of the bits that are kept, where not all are.

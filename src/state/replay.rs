@@ -101,7 +101,8 @@ fn sent(fate: Fate, payload: &[u8]) -> Sent {
         | Fate::Strip
         | Fate::Outside
         | Fate::Synthesise
-        | Fate::Refuse => Sent::No,
+        | Fate::Refuse
+        | Fate::List => Sent::No,
     }
 }
 
@@ -193,6 +194,14 @@ fn payload(
             out
         }
         Shape::Struct(of) => fields(captured, of),
+        Shape::Trailing(of, last) => {
+            let (first, rest) = captured.split_at(last.at.min(captured.len()));
+            let mut out = fields(first, of);
+            if let Sent::Captured = sent(last.fate, rest) {
+                out.extend(payload(rest, &last.shape, &[], &[], depth + 1));
+            }
+            out
+        }
         Shape::Array(size, of) => {
             captured.chunks_exact(size.max(1)).flat_map(|item| fields(item, of)).collect()
         }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::error::RestoreError;
 use super::occupied;
+use super::paths;
 use super::rebuild::{Rebuild, Rebuilt};
 use super::tell::Timings;
 use super::wanted::{self, Wanted};
@@ -69,6 +70,7 @@ impl Course<'_> {
             uid: request.uid.clone(),
             checkpoint: self.wanted.checkpoint.clone(),
         };
+        let sequence = paths::next(self.agent, &pod_ips);
         let on_unsupported = self.wanted.on_unsupported;
         let rebuilt = on_thread(move || {
             // The thread has the image, even when nobody waits for it any more.
@@ -81,14 +83,19 @@ impl Course<'_> {
                 path: Path::new(request.netns.name()),
                 image: &image,
                 pod_ips: &pod_ips,
+                sequence,
                 on_unsupported,
                 given_up: &flag,
             };
             rebuild.run(&ways)
         });
-        let rebuilt = rebuilt.await.map_err(RestoreError::Thread)?;
+        let mut rebuilt = rebuilt.await.map_err(RestoreError::Thread)??;
+        self.at("telling other nodes");
+        if let Err(why) = paths::publish(self.agent, &rebuilt.record).await {
+            rebuilt.lacks.push(why);
+        }
         given_up.not();
-        rebuilt
+        Ok(rebuilt)
     }
 
     /// The turn of a large image; none for the others.

@@ -4,7 +4,7 @@ use super::{CREATE, NLMSGHDR, PLAIN, RTM_NEWLINK, RTM_SETLINK, data, header, por
 use crate::netlink::Builder;
 use crate::plan::draft::{Draft, Sides};
 use crate::plan::link::{HEADER, Link, Parent};
-use crate::plan::{Error, Stage, Terms, veth};
+use crate::plan::{Action, Error, Stage, Terms, veth};
 use crate::state::classes::LINKS;
 use crate::state::table::Attr;
 use crate::state::{self, replay_where};
@@ -82,7 +82,8 @@ pub fn make(
     let twin = matches!(link.parent, Parent::Inside(other) if link.is_veth() && draft.made.contains(&other));
     draft.made.insert(link.index);
     if link.kind == TUN {
-        draft.tun(Stage::MakeLinks, format!("make {} (tun)", link.name), data::tun(link));
+        let label = format!("make {} (tun)", link.name);
+        draft.act(Stage::MakeLinks, &LINKS, label, Action::Tun(data::tun(link)));
         set(link, |attr| is_settable(link, attr.id) && attr.id != IFLA_IFNAME, draft);
     } else if !twin {
         let mut builder = Builder::new(RTM_NEWLINK, CREATE, &creation(link, terms));
