@@ -77,12 +77,12 @@ pub fn restore(plan: &Plan, host: &mut Socket) -> Namespace {
                     let parts = parts.iter().map(|part| part.message.as_slice());
                     netfilter.transaction(parts).expect("a transaction");
                 }
-                (Action::Tun(_), _) => unreachable!("no pod that is measured has one"),
                 (Action::Send { .. }, Side::Host) => drop(host.batch(messages).expect("a batch")),
                 (Action::Send { protocol: Protocol::Netfilter, .. }, _) => {
                     netfilter.batch(messages).expect("a batch");
                 }
                 (Action::Send { .. }, _) => drop(route.batch(messages).expect("a batch")),
+                _ => unreachable!("no pod that is measured has any"),
             }
         }
     };
@@ -96,7 +96,7 @@ fn way(step: &netckpt::plan::Step) -> (u8, Side, Option<Protocol>) {
         Action::Send { protocol, .. } => (0, step.side, Some(*protocol)),
         Action::Write { .. } => (1, step.side, None),
         Action::Transaction { .. } => (2, step.side, None),
-        Action::Tun(_) => (3, step.side, None),
+        _ => (3, step.side, None),
     }
 }
 
