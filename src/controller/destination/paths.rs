@@ -55,7 +55,7 @@ impl Cni {
 pub async fn follow(agent: SharedAgent, ways: Arc<Ways>, changes: impl Stream<Item = ()>) {
     // Before all are known, a lead that is there would look like one that nobody wants.
     let known = tokio::select! {
-        known = async { tokio::try_join!(agent.routes.wait_until_ready(), agent.pods.wait_until_ready()) } => known.is_ok(),
+        known = async { agent.knows_pods().await && agent.routes.wait_until_ready().await.is_ok() } => known,
         () = agent.ending.begun() => false,
     };
     if !known {
