@@ -39,7 +39,7 @@ use crate::state::classes::xtables as legacy;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
-pub use step::{Action, Part, Side, Stage, Step};
+pub use step::{Action, Part, Side, Stage, Step, Tun};
 pub use veth::{HostEnd, host_ends};
 
 pub use draft::Objects;

@@ -209,10 +209,11 @@ impl There {
                             .map_err(|why| format!("{}: {why}", part.label))?;
                     }
                 }
-                // Tables of their own, which no name refers to.
+                // Tables of their own, which no name refers to, and links that nothing stands upon here.
                 Action::Command { .. }
                 | Action::Membership { .. }
                 | Action::Table { .. }
+                | Action::Tun(_)
                 | Action::Write { .. } => {}
             }
         }
