@@ -101,7 +101,7 @@ impl Draft {
         message: Vec<u8>,
         tolerated: &'static [i32],
     ) {
-        self.add(Side::Inside, stage, class, label, message, tolerated);
+        self.send_on(Side::Inside, stage, class, label, message, tolerated);
     }
 
     /// Adds a message to the host's namespace.
@@ -112,10 +112,11 @@ impl Draft {
         label: String,
         message: Vec<u8>,
     ) {
-        self.add(Side::Host, stage, class, label, message, &[]);
+        self.send_on(Side::Host, stage, class, label, message, &[]);
     }
 
-    fn add(
+    /// Adds a message to the namespace of this side.
+    pub fn send_on(
         &mut self,
         side: Side,
         stage: Stage,

@@ -24,6 +24,7 @@ mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
+pub mod tc;
 mod veth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,6 +131,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     neighbours::plan(&sides, &mut draft);
     nftables::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
+    tc::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -142,6 +144,7 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "tc-filters" => Some(tc::group),
         "nft-tables" => Some(nftables::of_all),
         "nft-chains" | "nft-sets" | "nft-objects" | "nft-flowtables" => Some(nftables::of_table),
         _ => None,

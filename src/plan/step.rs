@@ -31,6 +31,8 @@ pub enum Stage {
     /// After the rules that use labels, and before any packet can come: one that comes too early
     /// would make an entry without the translation that its flow has.
     Conntrack,
+    /// On links that are all there, so that actions may send to any of them, and before traffic comes.
+    TrafficControl,
     /// The ends outside: carrier comes with both ends up.
     HostLinks,
     RaiseLinks,
@@ -64,6 +66,7 @@ impl fmt::Display for Stage {
             Self::JoinLinks => "join masters",
             Self::Nftables => "nftables",
             Self::Conntrack => "connection tracking",
+            Self::TrafficControl => "traffic control",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
             Self::Addresses => "addresses",

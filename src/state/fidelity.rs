@@ -68,7 +68,7 @@ fn section(class: &Class, out: &mut String) {
         ));
     }
     out.push_str("| field or attribute | what becomes of it |\n|---|---|\n");
-    let mut page = Page { out, depth: 0 };
+    let mut page = Page { out, depth: 0, of_links: class.name == LINKS.name };
     page.fields("", class.header);
     page.attributes("", class.attributes);
 }
@@ -76,6 +76,8 @@ fn section(class: &Class, out: &mut String) {
 struct Page<'a> {
     out: &'a mut String,
     depth: usize,
+    /// Of links only some kinds are carried.
+    of_links: bool,
 }
 
 impl Page<'_> {
@@ -115,7 +117,7 @@ impl Page<'_> {
             Shape::Nest(table) | Shape::Families(table) => self.attributes(path, table),
             Shape::Repeat(table) => self.attributes(&format!("{path}[]"), table),
             Shape::By(sibling, layouts) => {
-                let of_links = matches!(sibling, "kind" | "slave_kind");
+                let of_links = self.of_links && matches!(sibling, "kind" | "slave_kind");
                 let told = |name: &&str| !of_links || links::CARRIED.contains(name);
                 for (name, layout) in layouts.iter().filter(|(name, _)| told(name)) {
                     self.inner(&format!("{path}({name})"), layout);
@@ -123,6 +125,12 @@ impl Page<'_> {
             }
             Shape::List(item) if is_compound(item) => self.inner(&format!("{path}[]"), item),
             Shape::Struct(fields) => self.fields(path, fields),
+            Shape::Headed(_, fields, tail) => {
+                self.fields(path, fields);
+                if is_compound(tail) {
+                    self.inner(path, tail);
+                }
+            }
             Shape::Array(_, fields) => self.fields(&format!("{path}[]"), fields),
             Shape::Nexthops(table) => {
                 let path = format!("{path}[]");
@@ -150,6 +158,7 @@ fn is_compound(shape: &Shape) -> bool {
             | Shape::Repeat(_)
             | Shape::By(..)
             | Shape::Struct(_)
+            | Shape::Headed(..)
             | Shape::Array(..)
             | Shape::Nexthops(_)
     )
@@ -169,7 +178,8 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Send => "sent, not compared".to_owned(),
         Fate::Map(_) => "mended: sent and compared without what ages".to_owned(),
         Fate::Lifetime(_) => "mended: less the time in transit".to_owned(),
-        Fate::Ifindex => "link".to_owned(),
+        Fate::Ifindex | Fate::IfindexOr(_) => "link".to_owned(),
+        Fate::Made(_) => "mended: made anew from the rest".to_owned(),
         Fate::Unless(_, (alone, together)) => {
             format!("{}, or by what is beside it {}", words(*alone, shape), words(*together, shape))
         }

@@ -83,7 +83,9 @@ enum Sent {
 
 fn sent(fate: Fate, payload: &[u8]) -> Sent {
     match fate {
-        Fate::Keep | Fate::Send | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
+        Fate::Keep | Fate::Send | Fate::Ifindex | Fate::IfindexOr(_) | Fate::Lifetime(_) => {
+            Sent::Captured
+        }
         Fate::Set if payload.iter().any(|byte| *byte != 0) => Sent::Captured,
         Fate::Zero => Sent::Number(0),
         Fate::Fill(value) => Sent::Number(value),
@@ -95,6 +97,7 @@ fn sent(fate: Fate, payload: &[u8]) -> Sent {
         | Fate::Strip
         | Fate::Outside
         | Fate::Synthesise
+        | Fate::Made(_)
         | Fate::Refuse => Sent::No,
     }
 }
@@ -133,6 +136,13 @@ fn nest(
             }
         }
     }
+    for attr in table.iter().filter(|attr| wanted(attr)) {
+        if let Fate::Made(make) = attr.fate
+            && let Some(payload) = make(bytes)
+        {
+            put(&mut out, attr.id, &payload);
+        }
+    }
     out
 }
 
@@ -144,7 +154,11 @@ fn is_nest(shape: &Shape) -> bool {
 }
 
 fn put(out: &mut Vec<u8>, id: u16, payload: &[u8]) {
-    // A payload never grows by being rewritten, so the length still fits.
+    // Only what is made ([`Fate::Made`]) lets a payload grow, and of a few of it a kernel would not
+    // have told so many in one message: what is too long is left out, and found missing.
+    if payload.len() > usize::from(u16::MAX) - 4 {
+        return;
+    }
     out.extend_from_slice(&((4 + payload.len()) as u16).to_ne_bytes());
     out.extend_from_slice(&id.to_ne_bytes());
     out.extend_from_slice(payload);
@@ -186,6 +200,12 @@ fn payload(
             out
         }
         Shape::Struct(of) => fields(captured, of),
+        Shape::Headed(size, of, tail) => {
+            let (head, rest) = captured.split_at(align(size).min(captured.len()));
+            let mut out = fields(head, of);
+            out.extend(payload(rest, tail, &[], &[], depth + 1));
+            out
+        }
         Shape::Array(size, of) => {
             captured.chunks_exact(size.max(1)).flat_map(|item| fields(item, of)).collect()
         }

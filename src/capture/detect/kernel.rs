@@ -7,7 +7,6 @@ use crate::state::{ReadError, Reader};
 const RTM_GETLINK: u16 = 18;
 const RTM_GETROUTE: u16 = 26;
 const RTM_GETNEIGH: u16 = 30;
-const RTM_GETQDISC: u16 = 38;
 const RTM_GETADDRLABEL: u16 = 74;
 const RTM_GETMDB: u16 = 86;
 const RTM_GETVLAN: u16 = 114;
@@ -90,19 +89,6 @@ pub(super) fn ipset(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
     dump(probe.reader, "ipset", Protocol::Netfilter, IPSET_CMD_LIST, &body, |message| {
         Some(format!("set {}", find(message, 4, IPSET_ATTR_SETNAME)?.text()))
     })
-}
-
-/// Queueing disciplines that somebody made: those that the kernel gives a link have no handle.
-/// Filters hang on them.
-pub(super) fn qdiscs(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const TCA_KIND: u16 = 1;
-    let body = [0; 20];
-    let made = dump(probe.reader, "qdiscs", Protocol::Route, RTM_GETQDISC, &body, |message| {
-        let has_handle = number_at(message.body, 8) != 0;
-        let kind = find(message, body.len(), TCA_KIND)?.text();
-        has_handle.then_some((number_at(message.body, 4), kind))
-    })?;
-    Ok(made.into_iter().map(|(link, kind)| format!("{kind} on {}", probe.link(link))).collect())
 }
 
 /// Policies; one question for their number would not tell those of other namespaces apart.

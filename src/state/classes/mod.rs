@@ -12,6 +12,7 @@ pub mod nftables;
 mod routes;
 mod rules;
 pub mod sysctls;
+pub mod tc;
 
 use super::table::Class;
 
@@ -27,9 +28,10 @@ pub use nftables::{
 pub use routes::ROUTES;
 pub use rules::RULES;
 pub use sysctls::SYSCTLS;
+pub use tc::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 18] = [
+pub static CLASSES: [&Class; 23] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -48,6 +50,11 @@ pub static CLASSES: [&Class; 18] = [
     &NFT_RULES,
     &CONNTRACK,
     &CONNTRACK_EXPECTATIONS,
+    &QDISCS,
+    &TC_CLASSES,
+    &TC_CHAINS,
+    &TC_ACTIONS,
+    &TC_FILTERS,
 ];
 
 /// The class of this name.
