@@ -101,6 +101,9 @@ pub enum Action {
     Transaction { protocol: Protocol, parts: Vec<Part> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+    /// Nothing for a while, where the kernel ends what it was told to end in its own time and what
+    /// follows must not meet it.
+    Wait { millis: u64 },
 }
 
 /// One message of a transaction.

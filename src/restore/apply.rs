@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::time::Duration;
 
 use crate::netlink::{Protocol, Refusal};
 use crate::plan::{Action, Plan, Side, Step};
@@ -32,6 +33,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
         match way(first) {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Wait => run.iter().for_each(wait),
             Way::Transaction => {
                 for step in run {
                     refused.extend(transact(hands, step)?);
@@ -48,6 +50,7 @@ enum Way {
     Netlink(Side, Protocol),
     Files,
     Transaction,
+    Wait,
 }
 
 fn way(step: &Step) -> Way {
@@ -55,6 +58,7 @@ fn way(step: &Step) -> Way {
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Write { .. } => Way::Files,
         Action::Transaction { .. } => Way::Transaction,
+        Action::Wait { .. } => Way::Wait,
     }
 }
 
@@ -74,7 +78,7 @@ fn send(
     };
     let messages = run.iter().filter_map(|step| match &step.action {
         Action::Send { message, .. } => Some(message.as_slice()),
-        Action::Write { .. } | Action::Transaction { .. } => None,
+        Action::Write { .. } | Action::Transaction { .. } | Action::Wait { .. } => None,
     });
     for (place, refusal) in socket.batch(messages).map_err(failed)? {
         if let Some(step) = run.get(place).filter(|step| !step.tolerated.contains(&refusal.errno)) {
@@ -97,6 +101,12 @@ fn transact(hands: &mut Hands, step: &Step) -> Result<Option<Refused>, Failure> 
         refusal.message = Some(format!("{part}{told}"));
         Refused { step: step.clone(), refusal }
     }))
+}
+
+fn wait(step: &Step) {
+    if let Action::Wait { millis } = step.action {
+        std::thread::sleep(Duration::from_millis(millis));
+    }
 }
 
 /// Some files bound each other (a port range and the first unprivileged port), so that a refused one

@@ -122,7 +122,7 @@ pub const CASES: &[Case] = &[
         "keys with more than a match",
         "tc qdisc add dev d0 clsact
          tc filter add dev d0 ingress prio 5 protocol ip u32 match ip dst 10.0.0.5 match mark 5 0xff indev d0 flowid 1:5 skip_hw
-         tc filter add dev d0 ingress prio 5 protocol 802.1q u32 match u32 0x11223344 0xffffffff at 4
+         tc filter add dev d0 ingress prio 6 protocol 802.1q u32 match u32 0x11223344 0xffffffff at 4
          tc filter add dev d0 ingress prio 8 protocol 802.1q u32 match u16 0x1122 0xfff0 at nexthdr+2 match u8 1 1 at -14 flowid :8",
     ),
     (

@@ -80,10 +80,11 @@ fn write(link: u32, stop: &AtomicBool) {
 }
 
 fn messages(link: u32, qdisc: u32) -> Vec<Vec<u8>> {
-    let create = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
     let message = |kind, handle: u32, parent: u32, info: u32, name: &str| {
         let numbers = [0, link, handle, parent, info].map(u32::to_ne_bytes).concat();
-        let mut builder = Builder::new(kind, create, &numbers);
+        let create = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+        let flags = if kind == RTM_DELQDISC { 0 } else { create };
+        let mut builder = Builder::new(kind, flags, &numbers);
         builder.put_text(1, name);
         builder
     };

@@ -66,8 +66,9 @@ fn what_can_be_changed_is_not_made_anew() {
                   tc qdisc change dev d1 root handle 1: tbf rate 2mbit burst 10kb latency 50ms";
     assert_eq!(make(&target.pod, change), Ok(Vec::new()));
     let report = restored(&target, &image).unwrap();
-    let steps: Vec<_> =
+    let mut steps: Vec<_> =
         report.plans.iter().flat_map(|plan| &plan.steps).map(|step| step.label.clone()).collect();
+    steps.sort();
     assert_eq!(steps, ["change class htb 1:1 of d0", "change qdisc tbf 1: at root of d1"]);
 }
 

@@ -80,9 +80,9 @@ pub fn findings(target: &Pair, image: &Image) -> Vec<String> {
 /// All that `tc` tells of all links, blocks and actions.
 pub fn told(ns: &Ns) -> String {
     ns.sh("
-        tc -d qdisc show
         for dev in $(ls /sys/class/net); do
             echo \"== $dev\"
+            tc -d qdisc show dev $dev
             tc -d class show dev $dev
             for at in ingress egress root; do
                 echo \"-- $at\"; tc -d filter show dev $dev $at 2>&1 || true

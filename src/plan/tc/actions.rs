@@ -9,7 +9,7 @@ use super::filters::Filters;
 use super::{Control, Pen};
 use crate::netlink::{Builder, attributes};
 use crate::state::classes::tc::actions_of;
-use crate::state::classes::tc::{TCA_ACT_TAB, TCA_KIND, TCA_OPTIONS, TCMSG, action_index};
+use crate::state::classes::tc::{TCA_ACT_TAB, TCA_KIND, TCA_OPTIONS, TCMSG, action_index, action_verdict};
 use crate::state::classes::{TC_ACTIONS, TC_FILTERS};
 use crate::state::{Object, replay};
 
@@ -48,15 +48,23 @@ impl<'a> Actions<'a> {
 
     /// Changes actions of filters that go while filters come that have one of the same number. The
     /// kernel lets go of an action some time after its filter, and a filter that names one that is
-    /// still there gets it as it is.
-    pub fn replace_in_use(&self, filters: &Filters<'_>, pen: &mut Pen<'_>) {
+    /// still there gets it as it is. Answers whether there are such that can't be changed.
+    pub fn replace_in_use(&self, filters: &Filters<'_>, pen: &mut Pen<'_>) -> bool {
+        let mut left = false;
         let (old, new) = (in_filters(filters.going()), in_filters(filters.coming()));
         for (name, action) in new {
-            if old.get(&name).is_some_and(|old| *old != action) {
-                let label = format!("change action {} {} of filters", name.0, name.1);
-                pen.send(&TC_ACTIONS, label, message(TC_ACTIONS.make, REPLACE, &action), &[]);
+            if old.get(&name).is_none_or(|old| *old == action) {
+                continue;
             }
+            // What leads to a chain is refused outside a filter.
+            if leads_to_chain(&name.0, &action) {
+                left = true;
+                continue;
+            }
+            let label = format!("change action {} {} of filters", name.0, name.1);
+            pen.send(&TC_ACTIONS, label, message(TC_ACTIONS.make, REPLACE, &action), &[]);
         }
+        left
     }
 
     /// Removes, changes, makes.
@@ -90,6 +98,14 @@ fn message(kind: u16, flags: u16, action: &[u8]) -> Vec<u8> {
     builder.put(1 | Builder::NESTED, action);
     builder.end(tab);
     builder.finish()
+}
+
+/// Whether an action goes on in a chain (`TC_ACT_GOTO_CHAIN`).
+fn leads_to_chain(kind: &str, action: &[u8]) -> bool {
+    const CHAIN: u32 = 2;
+    const SHIFT: u32 = 28;
+    let options = find(attributes(action), TCA_OPTIONS).unwrap_or_default();
+    action_verdict(kind, options).is_some_and(|verdict| verdict >> SHIFT == CHAIN)
 }
 
 fn name(object: &Object) -> Option<ActionName> {

@@ -7,6 +7,7 @@
 
 mod actions;
 mod filters;
+mod hashed;
 mod trees;
 mod u32_tables;
 
@@ -71,13 +72,21 @@ pub fn between(from: &Control<'_>, to: &Control<'_>, side: Side, draft: &mut Dra
     let trees = trees::Trees::new(from, to);
     let actions = actions::Actions::new(from, to);
     let filters = filters::Filters::new(from, to, &trees, !actions.is_settled());
-    actions.replace_in_use(&filters, &mut pen);
+    let left = actions.replace_in_use(&filters, &mut pen);
     filters.clear(&mut pen);
     trees.remove(&mut pen);
+    if left {
+        let label = "wait until the actions of removed filters are gone";
+        pen.draft.wait(side, Stage::TrafficControl, &TC_ACTIONS, label, GONE);
+    }
     actions.plan(&mut pen);
     trees.make(&mut pen);
     filters.make(&mut pen);
 }
+
+/// Milliseconds after which the kernel has let go of the actions of a filter: a grace period of RCU,
+/// and its worker.
+const GONE: u64 = 100;
 
 /// Writes steps.
 struct Pen<'a> {

@@ -141,7 +141,7 @@ fn is_option(difference: &Difference) -> bool {
 /// kernel tells the youngest first.
 fn grow(tree: &Parts<'_>, pen: &mut Pen<'_>) {
     let mut qdiscs: Vec<&Object> = tree.qdiscs.iter().rev().copied().collect();
-    let mut classes: Vec<&Object> = tree.classes.iter().rev().copied().collect();
+    let mut classes: Vec<&Object> = tree.qdiscs.iter().flat_map(|on| classes_of(on, tree)).collect();
     let all: BTreeSet<u32> = classes.iter().map(|class| handle(class)).collect();
     let (mut disciplines, mut made) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..DEPTH {
@@ -180,6 +180,15 @@ fn grow(tree: &Parts<'_>, pen: &mut Pen<'_>) {
     for object in qdiscs.into_iter().chain(classes) {
         add(object, pen);
     }
+}
+
+/// The classes of a discipline, in an order of making.
+fn classes_of<'a>(qdisc: &Object, tree: &Parts<'a>) -> Vec<&'a Object> {
+    let own = |class: &&&Object| handle(class) & MAJOR == handle(qdisc);
+    let told: Vec<&Object> = tree.classes.iter().filter(own).copied().collect();
+    // Hfsc begins with a class of its own.
+    let before = usize::from(raw(qdisc).text(TCA_KIND) == Some("hfsc"));
+    super::hashed::making(&told, before)
 }
 
 fn add(object: &Object, pen: &mut Pen<'_>) {

@@ -358,6 +358,15 @@ pub fn references(kind: &str) -> Option<(u16, usize, usize)> {
 
 /// The number of an action of this kind: the first of the struct in its options.
 pub fn index(kind: &str, options: &[u8]) -> Option<u32> {
+    number(kind, options, 0)
+}
+
+/// What becomes of a packet after an action of this kind (`TC_ACT_*`).
+pub fn verdict(kind: &str, options: &[u8]) -> Option<u32> {
+    number(kind, options, if kind == "police" { 4 } else { 8 })
+}
+
+fn number(kind: &str, options: &[u8], at: usize) -> Option<u32> {
     /// Of the extended form of pedit.
     const PARMS_EX: u16 = 4;
     let (id, ..) = references(kind)?;
@@ -366,5 +375,5 @@ pub fn index(kind: &str, options: &[u8]) -> Option<u32> {
         all.find(|found| found.id == id).map(|found| found.payload)
     };
     let parms = find(id).or_else(|| find(PARMS_EX))?;
-    parms.first_chunk().map(|four| u32::from_ne_bytes(*four))
+    parms.get(at..)?.first_chunk().map(|four| u32::from_ne_bytes(*four))
 }

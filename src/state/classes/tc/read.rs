@@ -230,13 +230,20 @@ fn chains_of(reader: &mut Reader, all: &[Discipline]) -> Result<Vec<u8>, ReadErr
         dump(reader, TC_CHAINS.name, RTM_GETCHAIN, &place.header(0, 0), &mut found)?;
         for chain in messages(&found).map_while(Result::ok) {
             if kind(&chain, TCMSG).is_some() || !has_filters(reader, place, &chain)? {
+                let start = section.len();
                 section.extend_from_slice(chain.bytes);
+                // The kernel tells the discipline, whichever of its sides the chain is on.
+                section[start + PARENT_AT..start + PARENT_AT + 4]
+                    .copy_from_slice(&place.parent.to_ne_bytes());
                 section.resize(crate::netlink::align(section.len()), 0);
             }
         }
     }
     Ok(section)
 }
+
+/// Where `tcm_parent` is in a message.
+const PARENT_AT: usize = 16 + 12;
 
 fn has_filters(reader: &mut Reader, place: Place, chain: &Message<'_>) -> Result<bool, ReadError> {
     let number = chain.attributes(TCMSG).map_while(Result::ok).find(|found| found.id == TCA_CHAIN);
