@@ -1,5 +1,5 @@
 # What a newcomer runs. Everything that is missing is installed and built, once.
-.PHONY: help demo test ci lint deny cluster deploy cluster-down fuzz
+.PHONY: help demo test ci lint deny cluster deploy cluster-down fuzz bench
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,3 +30,6 @@ cluster-down: ## ends it and leaves nothing behind
 
 fuzz: ## each fuzz target for a minute
 	@fuzz/run.sh
+
+bench: ## capture and restore beside bare system calls, scripts and CRIU; needs a quiet machine
+	cargo bench --locked --bench speed

@@ -2,10 +2,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +41,15 @@ pub struct Options {
     /// Folder for what outlives the agent and not the node.
     #[arg(long, default_value = "/run/netckpt", value_name = "PATH")]
     pub state_dir: PathBuf,
+    /// InternalIPs of the node, by which other nodes reach its restored pods.
+    #[arg(long, env = "NODE_IPS", value_delimiter = ',', value_name = "IP")]
+    pub node_ips: Vec<IpAddr>,
+    /// Folder of the node's CNI configuration.
+    #[arg(long, default_value = "/etc/cni/net.d", value_name = "PATH")]
+    pub cni_conf_dir: PathBuf,
+    /// Folder of the reservations of the IPAM plugin host-local.
+    #[arg(long, default_value = "/var/lib/cni/networks", value_name = "PATH")]
+    pub cni_networks_dir: PathBuf,
     /// Address of /healthz, /readyz and /metrics; without a host, every one.
     #[arg(long, default_value_t = Listen::default(), value_name = "[HOST]:PORT")]
     pub listen: Listen,
@@ -113,7 +122,9 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let (pods, changes) =
         watches::pods(client.clone(), &options.node_name, &ending, readiness.clone());
     let storages = watches::storages(client.clone(), &ending, readiness.clone());
+    let (routes, moves) = watches::routes(client.clone(), &ending, readiness.clone());
     parts.add_steady("watch of pods", pods.task);
+    parts.add_steady("watch of pod routes", routes.task);
     parts.add_steady("watch of storages", storages.task);
     let agent = Arc::new(Agent {
         node: options.node_name.clone(),
@@ -122,6 +133,13 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         runtime: Runtime::new(&options.cri_socket),
         proc: options.proc.clone(),
         pods: pods.store,
+        routes: routes.store,
+        checkpoints: OnceLock::new(),
+        node_ips: options.node_ips.clone(),
+        cni: destination::paths::Cni {
+            configurations: options.cni_conf_dir.clone(),
+            networks: options.cni_networks_dir.clone(),
+        },
         storages: Storages::new(client.clone(), options.namespace.clone(), storages.store),
         metrics: Metrics::default(),
         readiness,
@@ -129,13 +147,18 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         ending,
         client,
     });
-    start(&mut parts, &agent, changes, &options);
+    start(&mut parts, &agent, (changes, moves), &options);
     tracing::info!(node = options.node_name, "started");
     wait(parts, end, agent.ending.clone()).await
 }
 
 /// Whatever must be ready first is waited for before the first probe can be answered.
-fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, options: &Options) {
+fn start(
+    parts: &mut Parts,
+    agent: &SharedAgent,
+    (changes, moves): (watches::Changes, watches::Changes),
+    options: &Options,
+) {
     let wait_for = |name| agent.readiness.wait_for(name);
     let (watches, storage) = (wait_for("watches"), wait_for("storage"));
     let (runtime, socket) = (wait_for("container runtime"), wait_for("socket"));
@@ -148,7 +171,7 @@ fn start(parts: &mut Parts, agent: &SharedAgent, changes: watches::Changes, opti
     parts.add_steady("storages", health::run(agent.clone(), storage));
     parts.add_steady("source", source_role(agent.clone(), changes, watches));
     parts.add_steady("runtime", meet_runtime(agent.clone(), runtime));
-    let gate = destination::run(agent.clone(), options.socket.clone());
+    let gate = destination::run(agent.clone(), options.socket.clone(), moves.stream());
     parts.add("gate", async move {
         let mut gate = pin!(gate);
         let mut socket = Some(socket);

@@ -12,6 +12,7 @@ pub mod capture;
 pub mod cli;
 pub mod controller;
 pub mod gate;
+pub mod hold;
 pub mod host;
 pub mod http;
 pub mod image;

@@ -123,7 +123,6 @@ fn what_no_class_covers_is_named() {
         .map(|entry| (entry.class.as_str(), entry.object.as_str()))
         .collect();
     for wanted in [
-        ("ipset", "set blocked"),
         ("iptables", "nat"),
         ("qdiscs", "tbf on eth0"),
         ("xfrm-policies", "policies: 1"),

@@ -19,7 +19,7 @@ use netckpt::gate::install::{self, Done};
 use netckpt::gate::protocol::{Answer, Attachment, Refused};
 use netckpt::gate::server::{Attachments, Server};
 use netckpt::host::{Pod, Ways};
-use netckpt::image::{Image, Origin};
+use netckpt::image::{Image, Origin, Unsupported};
 use netckpt::restore;
 use netns::Ns;
 use serde_json::{Value, json};
@@ -180,7 +180,8 @@ impl Attachments for Agent {
                 path: Path::new(request.netns.name()),
                 image: &image,
                 pod_ips: &pod_ips,
-                leave_unsupported: false,
+                sequence: 1,
+                on_unsupported: Unsupported::Fail,
                 given_up: &AtomicBool::new(false),
             };
             let started = Instant::now();

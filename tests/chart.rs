@@ -264,6 +264,9 @@ fn an_agent_may_do_its_work_and_no_more() {
         ("default", "patch", "netcheckpoints"),
         ("default", "patch", "netcheckpoints/status"),
         ("default", "watch", "netcheckpointstorages"),
+        ("default", "watch", "podroutes"),
+        ("default", "create", "podroutes"),
+        ("default", "delete", "podroutes"),
         ("default", "watch", "pods"),
         ("default", "patch", "pods/status"),
         ("default", "create", "events.events.k8s.io"),
@@ -384,6 +387,37 @@ fn an_agent_is_held_to_its_node() {
     let unbound = server.kubectl(&["create", "token", "netckpt", "-n", NAMESPACE]).succeeds();
     report(server, unbound.trim_end(), name, &json!({"podIPs": ["10.0.0.4"]}))
         .refused("an agent's token must name its node");
+}
+
+#[test]
+fn an_agent_leads_to_its_own_pods_only() {
+    let server = installed();
+    let (a, b) = (token(server, "node-a"), token(server, "node-b"));
+    let route = |name: &str, uid: &str, node: &str| {
+        json!({"apiVersion": "netckpt.io/v1alpha1", "kind": "PodRoute",
+               "metadata": {"name": name, "namespace": "default"},
+               "spec": {"podUID": uid, "podName": "web", "nodeName": node,
+                        "addresses": ["10.244.1.7"], "sequence": 1}})
+        .to_string()
+    };
+    let file = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    };
+    let create = |token: &str, text: &str| {
+        let file = file(text);
+        server.kubectl_as(token, &["create", "-f", file.path().to_str().unwrap()])
+    };
+    let only_own = "can lead to pods of its own node only";
+    create(&a, &route("u1", "u1", "node-b")).refused(only_own);
+    create(&a, &route("other", "u1", "node-a"))
+        .refused("the name of a PodRoute is the UID of its pod");
+    create(&a, &route("u1", "u1", "node-a")).succeeds();
+    patch(server, &b, "podroute/u1", &json!({"spec": {"sequence": 2}})).refused(only_own);
+    patch(server, &b, "podroute/u1", &json!({"spec": {"nodeName": "node-b"}})).refused(only_own);
+    server.kubectl_as(&b, &["delete", "podroute", "u1"]).refused(only_own);
+    server.kubectl_as(&a, &["delete", "podroute", "u1"]).succeeds();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use netckpt::capture::{self, Captured, Options, capture};
-use netckpt::image::{Image, Origin};
+use netckpt::image::{Image, Origin, Unsupported};
 use netckpt::netlink::{Builder, Protocol, Socket};
 use netckpt::restore::{self, Report};
 use netckpt::state::classes::{ADDRESSES, CONNTRACK, CONNTRACK_EXPECTATIONS};
@@ -36,7 +36,8 @@ fn image(pair: &Pair) -> Image {
 /// Restores, and verifies by our own comparison.
 #[track_caller]
 fn restored(target: &Pair, image: &Image) -> Report {
-    let options = restore::Options { leave_unknown: true, ..restore::Options::default() };
+    let options =
+        restore::Options { on_unsupported: Unsupported::Report, ..restore::Options::default() };
     let report = restore::restore(&target.pod.open(), Some(&target.node.open()), image, &options)
         .unwrap_or_else(|error| panic!("{error}"));
     let of_flows: Vec<_> = report

@@ -9,6 +9,7 @@ mod conditions;
 mod names;
 mod reasons;
 pub mod reference;
+mod route;
 mod status;
 mod storage;
 
@@ -22,6 +23,7 @@ pub use names::{
     ROUTE_PROTOCOL, VERSION,
 };
 pub use reasons::{Reason, RestoreReason, StorageReason};
+pub use route::{PodRoute, PodRouteSpec};
 pub use status::{
     Evidence, ImageStatus, MAX_NOT_CARRIED, MAX_RESTORES, NetCheckpointStatus, NotCarried,
     RestoreState, RestoreStatus, Timings,
@@ -38,8 +40,8 @@ use kube::CustomResourceExt;
 
 /// The definitions, in the order in which they are installed.
 #[must_use]
-pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [NetCheckpoint::crd(), NetCheckpointStorage::crd()].map(without_null)
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [NetCheckpoint::crd(), NetCheckpointStorage::crd(), PodRoute::crd()].map(without_null)
 }
 
 /// Takes `nullable` away, which schemars gives every `Option`: a field that is null and one that is

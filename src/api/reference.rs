@@ -27,7 +27,7 @@ const INTRODUCTION: &str = "\
 # API reference
 
 Generated from the Rust types in `src/api`; a test fails when it drifts. The same text is at hand with
-`kubectl explain netcheckpoint` and `kubectl explain netcheckpointstorage`.
+`kubectl explain netcheckpoint`, `kubectl explain netcheckpointstorage` and `kubectl explain podroute`.
 
 Group and version: `netckpt.io/v1alpha1`.
 ";

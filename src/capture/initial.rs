@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::passes::sysctls_failed;
 use super::{Error, sysctls};
 use crate::netns::Namespace;
+use crate::state::Reader;
 
 /// A file that only the first namespace has (`net_core_table` of `net/core/sysctl_net_core.c`).
 const ONLY_THERE: &[u8] = b"core/dev_weight";
@@ -17,7 +18,8 @@ pub(super) fn keep_its_own(section: &mut Vec<u8>) -> Result<(), Error> {
     if !entries(section).any(|(path, _)| path == ONLY_THERE) {
         return Ok(());
     }
-    let fresh = Namespace::create()?.run(sysctls::once)?.map_err(sysctls_failed)?;
+    let fresh = Namespace::create()?.run(|| sysctls::once(&mut Reader::new()))?;
+    let fresh = fresh.map_err(sysctls_failed)?;
     let own: BTreeSet<_> = entries(&fresh).map(|(path, _)| path).collect();
     let is_own = |path: &[u8]| own.contains(path) || OF_LINKS.iter().any(|of| path.starts_with(of));
     let kept = entries(section).filter(|(path, _)| is_own(path));

@@ -6,6 +6,7 @@
 //! [`detect`] names what no class covers.
 
 mod detect;
+mod devconf;
 mod directory;
 mod image;
 mod initial;

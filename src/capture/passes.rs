@@ -57,7 +57,7 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
 pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
     let mut section = Vec::new();
     match class.source {
-        Source::Sysctl => section = super::sysctls::once().map_err(sysctls_unreadable)?,
+        Source::Sysctl => section = super::sysctls::once(reader).map_err(sysctls_unreadable)?,
         Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
             section = read(reader)?;
         }
@@ -149,7 +149,7 @@ impl Passes<'_> {
         let class = self.classes[place];
         match class.source {
             Source::Sysctl => {
-                let found = Sysctls::read().map_err(sysctls_failed)?;
+                let found = Sysctls::read(self.reader).map_err(sysctls_failed)?;
                 self.sysctls = Some(Files { place, found });
             }
             Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
@@ -183,7 +183,7 @@ impl Passes<'_> {
         let mut changed = Stale::new();
         let listed = std::mem::take(&mut self.links_again);
         if let Some(Files { place, found }) = &mut self.sysctls
-            && !found.read_again(listed).map_err(sysctls_failed)?
+            && !found.read_again(listed, self.reader).map_err(sysctls_failed)?
         {
             changed.insert(*place);
         }

@@ -4,6 +4,8 @@
 //! data other namespaces share (`ensure_safe_net_sysctl` of `net/sysctl_net.c`). So a file is opened
 //! for reading and writing, which answers in one call both whether it counts and what it says.
 //! Files for writing only (`route/flush`) are commands, not state, and refuse that too.
+//!
+//! Files of devices are mostly not opened at all: one dump of links tells what they say (`devconf`).
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -16,7 +18,9 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
+use super::devconf::{Devices, Known};
 use super::directory::{Directory, Entries};
+use crate::state::Reader;
 use crate::state::classes::sysctls;
 
 /// Where they are.
@@ -40,8 +44,8 @@ pub(super) struct Unreadable {
 }
 
 /// Reads all files once; those that cannot be read are left out.
-pub(super) fn once() -> io::Result<Vec<u8>> {
-    Sysctls::read_keeping(0).map(|found| found.bytes)
+pub(super) fn once(reader: &mut Reader) -> io::Result<Vec<u8>> {
+    Sysctls::read_keeping(0, reader).map(|found| found.bytes)
 }
 
 /// What one reading found.
@@ -50,6 +54,8 @@ pub(super) struct Sysctls {
     /// `path NUL value NUL`, paths from `/proc/sys/net`, in the kernel's order.
     pub(super) bytes: Vec<u8>,
     pub(super) unreadable: Vec<Unreadable>,
+    /// What was not read from files.
+    devices: Devices,
     open: Vec<(File, std::ops::Range<usize>)>,
     /// How many files are kept open.
     keep: usize,
@@ -62,18 +68,21 @@ impl Sysctls {
     ///
     /// # Errors
     /// Where `/proc/sys/net` itself cannot be listed; a file that vanishes with its device is none.
-    pub(super) fn read() -> io::Result<Self> {
-        Self::read_keeping(KEPT_OPEN)
+    pub(super) fn read(reader: &mut Reader) -> io::Result<Self> {
+        Self::read_keeping(KEPT_OPEN, reader)
     }
 
     /// As [`Self::read`], with at most so many files kept open.
-    fn read_keeping(keep: usize) -> io::Result<Self> {
-        let mut found = Self { bytes: Vec::with_capacity(64 << 10), keep, ..Self::default() };
+    fn read_keeping(keep: usize, reader: &mut Reader) -> io::Result<Self> {
+        let devices = Devices::read(reader);
+        let bytes = Vec::with_capacity(64 << 10);
+        let mut found = Self { bytes, keep, ..Self::default() };
         let root = File::options()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
             .open(ROOT)?;
-        found.folder(root.as_fd(), &mut Vec::new(), DEEPEST)?;
+        found.folder(root.as_fd(), &devices, &mut Vec::new(), DEEPEST)?;
+        found.devices = devices;
         Ok(found)
     }
 
@@ -82,8 +91,8 @@ impl Sysctls {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub(super) fn read_again(&mut self, listed: bool) -> io::Result<bool> {
-        if !listed && !self.more {
+    pub(super) fn read_again(&mut self, listed: bool, reader: &mut Reader) -> io::Result<bool> {
+        if !listed && !self.more && Devices::read(reader) == self.devices {
             let mut value = [0; SHORT];
             let same = self.open.iter().all(|(file, place)| {
                 let read = file.read_at(&mut value, 0);
@@ -93,13 +102,19 @@ impl Sysctls {
                 return Ok(true);
             }
         }
-        let again = Self::read()?;
+        let again = Self::read(reader)?;
         let same = again.bytes == self.bytes;
         *self = again;
         Ok(same)
     }
 
-    fn folder(&mut self, at: BorrowedFd<'_>, path: &mut Vec<u8>, depth: usize) -> io::Result<()> {
+    fn folder(
+        &mut self,
+        at: BorrowedFd<'_>,
+        devices: &Devices,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> io::Result<()> {
         let mut entries = Entries::default();
         match Directory(at).list(&mut entries) {
             Ok(()) => {}
@@ -108,22 +123,39 @@ impl Sysctls {
             Err(errno) => return Err(errno.into()),
         }
         let length = path.len();
+        let settings = devices.of(path);
         for entry in entries.iter() {
             if length > 0 {
                 path.push(b'/');
             }
             path.extend_from_slice(entry.name.to_bytes());
             if !entry.is_folder {
-                self.file(at, entry.name, path);
+                match settings.and_then(|settings| settings.known(entry.name.to_bytes())) {
+                    Some(known) => self.known(path, known),
+                    None => self.file(at, entry.name, path),
+                }
             } else if depth > 0 && !left_out(path) {
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 if let Ok(folder) = nix::fcntl::openat(at, entry.name, flags, Mode::empty()) {
-                    self.folder(folder.as_fd(), path, depth - 1)?;
+                    self.folder(folder.as_fd(), devices, path, depth - 1)?;
                 }
             }
             path.truncate(length);
         }
         Ok(())
+    }
+
+    /// Adds what is known of a file that is not opened.
+    fn known(&mut self, path: &[u8], known: Known) {
+        let value = match known {
+            Known::Signed(number) => number.to_string(),
+            Known::Unsigned(number) => number.to_string(),
+            Known::Told => return,
+        };
+        self.bytes.extend_from_slice(path);
+        self.bytes.push(0);
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.push(0);
     }
 
     fn file(&mut self, folder: BorrowedFd<'_>, name: &CStr, path: &[u8]) {
@@ -227,17 +259,22 @@ mod tests {
         let namespace = Namespace::create().unwrap();
         namespace
             .run(|| {
-                let mut found = Sysctls::read().unwrap();
+                let mut reader = Reader::new();
+                let mut found = Sysctls::read(&mut reader).unwrap();
                 assert_eq!(found.unreadable, []);
                 assert!(says(&found, "ipv4/ip_forward", "0"));
                 assert!(says(&found, "ipv6/conf/lo/hop_limit", "64"));
                 assert!(!found.bytes.windows(5).any(|window| window == b"flush"));
-                assert!(found.read_again(false).unwrap());
-                for (path, value) in [("ip_forward", "1"), ("ip_local_reserved_ports", "7-9,80")] {
+                assert!(found.read_again(false, &mut reader).unwrap());
+                for (path, value) in [
+                    ("ip_forward", "1"),
+                    ("ip_local_reserved_ports", "7-9,80"),
+                    ("conf/lo/rp_filter", "2"),
+                ] {
                     std::fs::write(format!("{ROOT}/ipv4/{path}"), value).unwrap();
-                    assert!(!found.read_again(false).unwrap(), "{path} changed");
+                    assert!(!found.read_again(false, &mut reader).unwrap(), "{path} changed");
                     assert!(says(&found, &format!("ipv4/{path}"), value));
-                    assert!(found.read_again(false).unwrap());
+                    assert!(found.read_again(false, &mut reader).unwrap());
                 }
             })
             .unwrap();
@@ -252,11 +289,12 @@ mod tests {
         namespace
             .run(|| {
                 std::fs::write(format!("{ROOT}/ipv4/ip_local_reserved_ports"), &ports).unwrap();
-                let mut found = Sysctls::read().unwrap();
+                let mut reader = Reader::new();
+                let mut found = Sysctls::read(&mut reader).unwrap();
                 assert!(says(&found, "ipv4/ip_local_reserved_ports", &ports));
-                assert!(found.read_again(false).unwrap());
+                assert!(found.read_again(false, &mut reader).unwrap());
                 std::fs::write(format!("{ROOT}/ipv4/ip_local_reserved_ports"), "7").unwrap();
-                assert!(!found.read_again(false).unwrap());
+                assert!(!found.read_again(false, &mut reader).unwrap());
             })
             .unwrap();
     }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::namespace::{self, HostSide, Target};
 use super::output::{self, Format};
 use super::progress::Progress;
-use super::{Outcome, Unsupported};
+use super::{GO_ON, Outcome};
+use crate::image::Unsupported;
 use crate::store::Place;
 
 #[derive(Debug, clap::Args)]
@@ -52,7 +53,8 @@ impl Arguments {
         let image = namespace::image(&self.target.open()?, host.as_ref())?;
         let micros = start.elapsed().as_micros() as u64;
         let manifest = &image.manifest;
-        self.on_unsupported.judge(&manifest.not_carried)?;
+        let judged = self.on_unsupported.judge(&manifest.not_carried);
+        judged.map_err(|lost| anyhow::anyhow!("{lost}; {GO_ON}"))?;
         let bytes = image.to_bytes()?;
         let summary = Summary {
             place: &self.output,
@@ -96,7 +98,7 @@ impl Summary<'_> {
             self.digest,
         );
         for lost in self.not_carried {
-            let _ = writeln!(text, "not carried: {}", super::named(lost));
+            let _ = writeln!(text, "not carried: {}", lost);
         }
         text
     }

@@ -8,10 +8,12 @@ mod capture;
 mod cni;
 mod crds;
 mod diff;
+mod hold;
 mod namespace;
 mod output;
 mod place;
 mod progress;
+mod release;
 mod restore;
 mod show;
 mod store;
@@ -22,8 +24,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-
-use crate::image::NotCarried;
 
 /// Checkpoint and restore a pod's network.
 ///
@@ -60,6 +60,10 @@ enum Verb {
     Diff(diff::Arguments),
     /// Compare a namespace with an image; exits 1 where they differ.
     Verify(verify::Arguments),
+    /// Keep a namespace silent: nothing enters or leaves it until its time is over or it is released.
+    Hold(hold::Arguments),
+    /// End a hold.
+    Release(release::Arguments),
     /// Run a node's agent.
     Agent(agent::Arguments),
     /// Run the embedded S3 endpoint.
@@ -72,33 +76,8 @@ enum Verb {
     CniUninstall(cni::Uninstall),
 }
 
-/// What to do with what can't be carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Unsupported {
-    /// Fail where the network would behave differently without it.
-    Fail,
-    /// Say so and go on.
-    Report,
-}
-
-impl Unsupported {
-    /// Whether this list lets the verb go on.
-    fn judge(self, lost: &[NotCarried]) -> anyhow::Result<()> {
-        let matter: Vec<_> = lost.iter().filter(|lost| lost.matters).map(named).collect();
-        anyhow::ensure!(
-            self == Self::Report || matter.is_empty(),
-            "not carried: {}; --on-unsupported=report goes on without",
-            matter.join("; ")
-        );
-        Ok(())
-    }
-}
-
-/// A thing that is not carried, on one line.
-fn named(lost: &NotCarried) -> String {
-    let gap = if lost.object.is_empty() { "" } else { " " };
-    format!("{}{gap}{}: {}", lost.class, lost.object, lost.why)
-}
+/// What to do where something can't be carried, for the end of a message.
+const GO_ON: &str = "--on-unsupported=report goes on without";
 
 /// What a verb found: the exit code 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +105,8 @@ pub fn run() -> ExitCode {
         Verb::Show(verb) => verb.run(),
         Verb::Diff(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
+        Verb::Hold(verb) => verb.run(),
+        Verb::Release(verb) => verb.run(),
         Verb::Agent(verb) => verb.run(),
         Verb::Store(verb) => verb.run(),
         Verb::Crds(verb) => verb.run(),

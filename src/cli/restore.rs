@@ -3,7 +3,8 @@
 use super::namespace::{HostSide, Target};
 use super::output::{self, Format};
 use super::progress::Progress;
-use super::{Outcome, Unsupported, place};
+use super::{GO_ON, Outcome, place};
+use crate::image::Unsupported;
 use crate::plan::Finding;
 use crate::restore::{self, Options, Report};
 use crate::store::Place;
@@ -30,16 +31,16 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let image = place::read(&self.place)?;
-        let report_only = self.on_unsupported == Unsupported::Report;
-        if !self.dry_run {
-            self.on_unsupported.judge(&image.manifest.not_carried)?;
-        }
-        let options =
-            Options { dry_run: self.dry_run, leave_unknown: report_only, ..Options::default() };
+        let on_unsupported = self.on_unsupported;
+        let options = Options { dry_run: self.dry_run, on_unsupported, ..Options::default() };
         let (target, host) = (self.target.open()?, self.host.open()?);
         let progress = Progress::start("restoring");
-        let report = restore::restore(&target, host.as_ref(), &image, &options)?;
+        let report = restore::restore(&target, host.as_ref(), &image, &options);
         drop(progress);
+        let report = match report {
+            Err(error) if error.is_of_support() => anyhow::bail!("{error}; {GO_ON}"),
+            report => report?,
+        };
         match self.output {
             Format::Tree if self.dry_run => output::line(&plan(&report)),
             Format::Tree => output::line(&text(&report)),

@@ -1,7 +1,8 @@
 //! What every task of the agent shares.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
@@ -9,8 +10,10 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector;
 use kube::{Client, Resource};
 
+use super::destination::paths::Cni;
 use super::shutdown::Ending;
 use super::storages::Storages;
+use crate::api::{NetCheckpoint, PodRoute};
 use crate::http::{Metrics, Readiness};
 use crate::pod::Runtime;
 
@@ -34,6 +37,14 @@ pub struct Agent {
     pub proc: PathBuf,
     /// The pods of this node, kept current by a watch.
     pub pods: reflector::Store<Pod>,
+    /// Where restored pods are, in the whole cluster.
+    pub routes: reflector::Store<PodRoute>,
+    /// The checkpoints of this node's pods, once the source role watches them.
+    pub checkpoints: OnceLock<reflector::Store<NetCheckpoint>>,
+    /// InternalIPs of this node.
+    pub node_ips: Vec<IpAddr>,
+    /// The node's CNI.
+    pub cni: Cni,
     /// The object stores, opened by the name of their `NetCheckpointStorage`.
     pub storages: Storages,
     pub metrics: Metrics,

@@ -11,7 +11,7 @@ use kube::{Api, Client, Resource};
 use tokio::sync::watch;
 
 use super::Ending;
-use crate::api::NetCheckpointStorage;
+use crate::api::{NetCheckpointStorage, PodRoute};
 use crate::http::Readiness;
 
 /// A watch that was begun again and has nothing to tell says nothing; one that can't be begun says so
@@ -70,6 +70,24 @@ pub fn storages(
     let events = watcher(Api::<NetCheckpointStorage>::all(client), watcher::Config::default());
     let events = reflector::reflector(writer, events).default_backoff();
     Watched { store, task: follow(events, ending, readiness, "watch of storages") }
+}
+
+/// Where restored pods are, in the whole cluster: few objects, each changed once in its life.
+pub fn routes(
+    client: Client,
+    ending: &Ending,
+    readiness: Readiness,
+) -> (Watched<PodRoute, impl Future<Output = ()> + Send + 'static + use<>>, Changes) {
+    let (sender, receiver) = watch::channel(());
+    let (store, writer) = reflector::store();
+    let events = watcher(Api::<PodRoute>::all(client), watcher::Config::default())
+        .modify(|route| route.metadata.managed_fields = None);
+    let events = reflector::reflector(writer, events).default_backoff();
+    let events = events.inspect_ok(move |_| {
+        sender.send_replace(());
+    });
+    let task = follow(events, ending, readiness, "watch of pod routes");
+    (Watched { store, task }, Changes(receiver))
 }
 
 /// Polls a watch until the agent ends; it begins again by itself after an error, with growing pauses.

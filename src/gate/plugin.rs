@@ -49,10 +49,9 @@ fn verb(environment: &Environment, config: Config) -> Result<Option<Value>, Erro
         }
         // Whatever the agent says or does not say, a pod can always be taken down.
         "DEL" => {
-            if config.wish() != Wish::No {
-                let request = Request::Del(attachment(environment, COURTESY));
-                let _ = client::ask(config.socket(), &request, COURTESY);
-            }
+            // Of pods without the annotation too: their addresses may have been captured.
+            let request = Request::Del(attachment(environment, COURTESY));
+            let _ = client::ask(config.socket(), &request, COURTESY);
             Ok(None)
         }
         "GC" => {

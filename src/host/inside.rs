@@ -78,6 +78,12 @@ impl Inside {
         netns.run(|| Reading { netns: netns.name(), interface }.all())?
     }
 
+    /// The hardware address as `aa:bb:…`; empty where there is none.
+    #[must_use]
+    pub fn mac_text(&self) -> String {
+        self.mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+    }
+
     /// The default gateway of a family in the main table.
     #[must_use]
     pub fn default_gateway(&self, v4: bool) -> Option<IpAddr> {

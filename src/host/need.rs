@@ -71,6 +71,28 @@ impl Has {
         Err(InUse { address, by })
     }
 
+    /// The links with a range, not made by us, that holds the address.
+    pub fn ranged(&self, address: IpAddr) -> Vec<u32> {
+        let mut links: Vec<_> = self
+            .addresses
+            .iter()
+            .filter(|one| !one.ours && contains(one.address, one.prefix, address))
+            .map(|one| one.device)
+            .collect();
+        links.dedup();
+        links
+    }
+
+    /// The routes of agents to an address.
+    pub fn ours_to(&self, address: IpAddr) -> impl Iterator<Item = &HostRoute> {
+        self.routes.iter().filter(move |one| one.ours && one.address == address)
+    }
+
+    /// Whether an agent's route leads to the address on another node, through this device.
+    pub fn led(&self, address: IpAddr, device: u32) -> bool {
+        self.ours_to(address).any(|one| one.gateway && one.device == Some(device))
+    }
+
     /// Whether a range of the device, not made by us, holds the address.
     fn covers(&self, device: &Link, address: IpAddr) -> bool {
         self.addresses.iter().any(|one| {
@@ -95,7 +117,7 @@ impl Has {
 
     /// Whether the node answers for the address on this device: for an IPv4 one on every link, for
     /// an IPv6 one on its own only.
-    fn answers(&self, device: &Link, address: IpAddr) -> bool {
+    pub fn answers(&self, device: &Link, address: IpAddr) -> bool {
         self.addresses.iter().any(|one| {
             let here = address.is_ipv4() || one.device == device.index;
             one.address == address && !one.ours && here
@@ -217,7 +239,7 @@ impl Need {
 }
 
 /// Whether the prefix holds the address; a single address is no range.
-fn contains(of: IpAddr, length: u8, address: IpAddr) -> bool {
+pub fn contains(of: IpAddr, length: u8, address: IpAddr) -> bool {
     match (of, address) {
         (IpAddr::V4(of), IpAddr::V4(address)) if length < 32 => {
             let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);

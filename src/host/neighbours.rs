@@ -27,7 +27,8 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
 /// Gives learned entries of `gateways` the hardware address that answers for them now, and forgets
-/// the other learned entries that `gone` names. Blocks.
+/// all others that were learned: also where the pod comes back to its link, as they are of the one
+/// that it was on last. Blocks.
 ///
 /// # Errors
 /// [`Error`]; an entry that has gone by itself in the meantime is none.
@@ -36,10 +37,9 @@ pub fn mend(
     inside: &Inside,
     gateways: &[IpAddr],
     mac: &[u8],
-    gone: impl Fn(IpAddr) -> bool,
 ) -> Result<(), Error> {
     let mut messages = Vec::new();
-    for neighbour in inside.neighbours.iter().filter(|one| gone(one.address)) {
+    for neighbour in &inside.neighbours {
         messages.push(if gateways.contains(&neighbour.address) {
             let flags = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
             message(libc::RTM_NEWNEIGH, flags, inside.index, neighbour.address, Some(mac))
@@ -56,6 +56,18 @@ pub fn mend(
     })??;
     let real = refused.into_iter().find(|(_, refusal)| refusal.errno != libc::ENOENT);
     real.map_or(Ok(()), |(_, refusal)| Err(Netlink::from(refusal).into()))
+}
+
+/// Forgets what a link of the socket's namespace has learned of an address; that it has learned
+/// nothing is no error.
+///
+/// # Errors
+/// The kernel's.
+pub fn forget(socket: &mut Socket, device: u32, address: IpAddr) -> Result<(), Netlink> {
+    match socket.request(message(libc::RTM_DELNEIGH, 0, device, address, None)) {
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn message(kind: u16, flags: u16, index: u32, address: IpAddr, mac: Option<&[u8]>) -> Vec<u8> {

@@ -21,7 +21,7 @@ pub struct Pod {
 }
 
 /// What the node has for one attachment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     pub container_id: String,
@@ -33,6 +33,18 @@ pub struct Record {
     /// The link that the addresses are behind: the bridge, or the outer end itself.
     pub device: u32,
     pub device_name: String,
+    /// Addresses that Kubernetes knew the captured pod by, and that the interface has.
+    #[serde(default)]
+    pub kept: Vec<IpAddr>,
+    /// Which move of the addresses brought them here; 0 until the node leads to them.
+    #[serde(default)]
+    pub sequence: i64,
+    /// Addresses of the node's own range that CNI had given the interface before the restore.
+    #[serde(default)]
+    pub range: Vec<IpAddr>,
+    /// Hardware address of the interface, as `aa:bb:…`; empty where it has none.
+    #[serde(default)]
+    pub mac: String,
     /// Routes to these lead to the device.
     pub addresses: Vec<IpAddr>,
     /// These are addresses of the device, for the pod's sake.
@@ -51,6 +63,12 @@ impl Record {
         use std::os::unix::fs::MetadataExt;
         let found = fs::metadata(&self.netns).map(|found| (found.dev(), found.ino()));
         found.is_ok_and(|found| found == self.netns_id)
+    }
+
+    /// Whether the pod has this address, and the node leads to it.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.sequence > 0 && self.kept.contains(&address)
     }
 
     /// Whether it is the record of that attachment.

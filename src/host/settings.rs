@@ -32,6 +32,12 @@ pub fn proxy_ndp(device: &str) -> [(String, &'static str); 2] {
     ]
 }
 
+/// What a file of [`proxy_arp`] or [`proxy_ndp`] is to have.
+#[must_use]
+pub fn wanted(name: &str) -> &'static str {
+    if name.ends_with("proxy_delay") { "0" } else { "1" }
+}
+
 /// Whether the device takes part in IPv6.
 #[must_use]
 pub fn has_ipv6(device: &str) -> bool {

@@ -6,13 +6,16 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::announce::{self, announce};
 use super::inside::{Inside, ReadError};
 use super::kernel::{self, Kernel, Link};
+use super::leads;
 use super::need::{Claims, Has, InUse, Need};
 use super::neighbours;
 use super::record::{Pod, Record, Records};
 use super::settings;
-use crate::netns::Namespace;
+use crate::netlink::{self, Protocol, Socket};
+use crate::netns::{self, Namespace};
 
 /// The node could not be given a way to the pod, or be rid of it.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,16 @@ pub enum Error {
     Neighbours(#[from] neighbours::Error),
     #[error(transparent)]
     InUse(#[from] InUse),
+    #[error("on the node: {0}")]
+    Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    Announce(#[from] announce::Error),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
+    #[error(
+        "there is no way to the interface `{interface}` of the container {container_id} to be switched"
+    )]
+    NotPrepared { container_id: String, interface: String },
     #[error("the outer end of the pod's interface `{0}` is not a link of this node")]
     NotHere(String),
 }
@@ -47,6 +60,8 @@ pub struct Way<'a> {
     /// The bridge that the outer end was a port of before the restore, from [`Ways::bridge`]: if the
     /// pair had to be made anew, its outer end becomes a port again.
     pub bridge: Option<u32>,
+    /// Addresses that CNI had given the interface before the restore: of the node's own range.
+    pub range: &'a [IpAddr],
 }
 
 /// A way that is there.
@@ -100,12 +115,30 @@ impl Ways {
         })
     }
 
-    /// Makes the way to an interface that has its restored addresses, and puts the pod's learned
-    /// neighbours right. Doing it again for the same attachment is no error.
+    /// Makes the way to an interface that has its restored addresses: [`Self::prepare`], and the
+    /// first [`Self::switch`] of these addresses.
     ///
     /// # Errors
     /// [`Error`]; what was made for this attachment is then taken away again.
     pub fn attach(&self, way: &Way<'_>) -> Result<Attached, Error> {
+        let mut attached = self.prepare(way)?;
+        match self.switch(way.container_id, way.interface, 1) {
+            Ok(record) => attached.record = record,
+            Err(error) => {
+                let _ = self.detach(way.container_id, way.interface);
+                return Err(error);
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Makes all that a way needs but what leads there: the pod may already use the node, and nothing
+    /// comes to it yet that went elsewhere before. Puts the pod's learned neighbours right. Doing it
+    /// again for the same attachment is no error.
+    ///
+    /// # Errors
+    /// [`Error`]; what was made for this attachment is then taken away again.
+    pub fn prepare(&self, way: &Way<'_>) -> Result<Attached, Error> {
         let _changing = self.changing();
         let inside = Inside::read(way.netns, way.interface)?;
         let made = Kernel::with(async |kernel| self.make(kernel, way, &inside).await);
@@ -114,6 +147,43 @@ impl Ways {
             let _ = self.drop_where(|record| record.is_of(way.container_id, way.interface));
         }
         made
+    }
+
+    /// Leads this node to what was prepared, and ends what led its addresses to other nodes. To be
+    /// called when the pod is held or ready to answer. `sequence` is that of the move (1 or more, see
+    /// [`crate::api::PodRouteSpec`]). Announces the addresses on the pod's link. Twice is no error.
+    ///
+    /// # Errors
+    /// [`Error`]; the way stays prepared.
+    pub fn switch(
+        &self,
+        container_id: &str,
+        interface: &str,
+        sequence: i64,
+    ) -> Result<Record, Error> {
+        let _changing = self.changing();
+        let not_prepared = || Error::NotPrepared {
+            container_id: container_id.to_owned(),
+            interface: interface.to_owned(),
+        };
+        let mut record = self.record(container_id, interface)?.ok_or_else(not_prepared)?;
+        record.sequence = sequence;
+        self.records.put(&record).map_err(|source| self.failed(source))?;
+        Kernel::with(async |kernel| self.turn(kernel, &record).await)?;
+        self.tell(&record)?;
+        Ok(record)
+    }
+
+    /// Announces the addresses of a switched way on the pod's link: for those that could not hear it
+    /// at the switch, because the pod was held then.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn announce(&self, container_id: &str, interface: &str) -> Result<(), Error> {
+        match self.record(container_id, interface)? {
+            Some(record) if record.sequence > 0 => self.tell(&record),
+            _ => Ok(()),
+        }
     }
 
     /// Takes the way of an attachment away; that there is none is no error. Answers its record.
@@ -164,6 +234,14 @@ impl Ways {
         Ok(gone)
     }
 
+    /// The records of all attachments.
+    ///
+    /// # Errors
+    /// [`Error::Records`].
+    pub fn records(&self) -> Result<Vec<Record>, Error> {
+        self.all()
+    }
+
     /// The record of an attachment.
     ///
     /// # Errors
@@ -189,18 +267,13 @@ impl Ways {
             None => outer,
         };
         let claims = Claims { inside, pod_ips: way.pod_ips };
-        let need = Need::of(&Has::read(kernel).await?, claims, &device)?;
-        let wanted = self.record_of(way, &device, &need)?;
+        let has = Has::read(kernel).await?;
+        let need = Need::of(&has, claims, &device)?;
+        let wanted = self.record_of(way, inside, &device, &need)?;
         // First the record: whatever is made after it can be found and taken away.
         self.records.put(&wanted).map_err(|source| self.failed(source))?;
         for name in wanted.settings.keys() {
-            let value = if name.ends_with("proxy_delay") { "0" } else { "1" };
-            settings::set(name, value)?;
-        }
-        for address in &wanted.addresses {
-            // Who answered for it when it was away would now fight over it.
-            kernel.remove_proxy(*address, device.index).await?;
-            kernel.add_route(*address, &device).await?;
+            settings::set(name, settings::wanted(name))?;
         }
         for gateway in &wanted.gateways {
             kernel.add_address(*gateway, &device).await?;
@@ -208,28 +281,59 @@ impl Ways {
         for neighbour in &wanted.proxied {
             kernel.add_proxy(*neighbour, &device).await?;
         }
-        let foreign = |address: IpAddr| {
-            wanted.addresses.iter().any(|kept| kept.is_ipv4() == address.is_ipv4())
-        };
-        let gateways: Vec<IpAddr> =
-            [true, false].into_iter().filter_map(|v4| inside.default_gateway(v4)).collect();
-        neighbours::mend(way.netns, inside, &gateways, &device.mac, foreign)?;
+        // Those that the device answers for; where another router is on the link, it is asked for anew.
+        let gateways = [true, false].into_iter().filter_map(|v4| inside.default_gateway(v4));
+        let answered = gateways
+            .filter(|gateway| wanted.gateways.contains(gateway) || has.answers(&device, *gateway));
+        neighbours::mend(way.netns, inside, &answered.collect::<Vec<_>>(), &device.mac)?;
         Ok(Attached { record: wanted, lacks: need.lacks })
     }
 
-    /// The record of what is to be made, with what each setting had before any pod needed it changed.
-    fn record_of(&self, way: &Way<'_>, device: &Link, need: &Need) -> Result<Record, Error> {
-        let others = self.all()?;
-        let mut settings = BTreeMap::new();
-        for name in &need.settings {
-            let known = others
-                .iter()
-                .filter(|other| other.device == device.index)
-                .find_map(|other| other.settings.get(name));
-            let before = known.map_or_else(|| settings::get(name), |value| Ok(value.clone()))?;
-            settings.insert(name.clone(), before);
+    /// Makes this node lead to the pod of a record.
+    async fn turn(&self, kernel: &Kernel, record: &Record) -> Result<(), Error> {
+        self.arrived(kernel, &record.kept, record.sequence).await?;
+        let Some(device) = kernel.link(record.device).await? else { return Ok(()) };
+        let mut socket = Socket::open(Protocol::Route)?;
+        for address in &record.kept {
+            // Who answered for it when it was away would now fight over it, and what was learned
+            // of it in an earlier stay may be another link's.
+            kernel.remove_proxy(*address, device.index).await?;
+            neighbours::forget(&mut socket, device.index, *address)?;
         }
+        for address in &record.addresses {
+            kernel.add_route(*address, &device).await?;
+        }
+        Ok(())
+    }
+
+    /// Announces the kept addresses from the pod's own interface: its hardware address is theirs, and
+    /// a bridge learns the port.
+    fn tell(&self, record: &Record) -> Result<(), Error> {
+        let netns = Namespace::open(&record.netns)?;
+        let inside = Inside::read(&netns, &record.interface)?;
+        let all = record.kept.iter().map(|address| (*address, &inside.mac[..]));
+        Ok(netns.run(|| announce(inside.index, &inside.mac, all))??)
+    }
+
+    /// The record of what is to be made, with what each setting had before any pod needed it changed.
+    fn record_of(
+        &self,
+        way: &Way<'_>,
+        inside: &Inside,
+        device: &Link,
+        need: &Need,
+    ) -> Result<Record, Error> {
+        let mut others = self.all()?;
+        let known = others.iter().find(|one| one.is_of(way.container_id, way.interface));
+        let sequence = known.map_or(0, |one| one.sequence);
+        others.extend(leads::shares(&self.folder).map_err(|source| self.failed(source))?);
+        let settings = self.before(&need.settings, device.index, &others)?;
+        let has = |ip: &&IpAddr| inside.addresses.iter().any(|(own, _)| own == *ip);
         Ok(Record {
+            kept: way.pod_ips.iter().filter(has).copied().collect(),
+            sequence,
+            range: way.range.to_vec(),
+            mac: inside.mac_text(),
             container_id: way.container_id.to_owned(),
             interface: way.interface.to_owned(),
             pod: way.pod.clone(),
@@ -244,12 +348,32 @@ impl Ways {
         })
     }
 
+    /// What files have, or had before one of `others` needed them changed on that device.
+    pub(super) fn before(
+        &self,
+        names: &[String],
+        device: u32,
+        others: &[Record],
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let mut settings = BTreeMap::new();
+        for name in names {
+            let known = others
+                .iter()
+                .filter(|other| other.device == device)
+                .find_map(|other| other.settings.get(name));
+            let before = known.map_or_else(|| settings::get(name), |value| Ok(value.clone()))?;
+            settings.insert(name.clone(), before);
+        }
+        Ok(settings)
+    }
+
     /// Takes away what the records that `gone` names have and no other record needs.
     fn drop_where(&self, gone: impl Fn(&Record) -> bool) -> Result<Vec<Record>, Error> {
-        let (gone, rest): (Vec<_>, Vec<_>) = self.all()?.into_iter().partition(gone);
+        let (gone, mut rest): (Vec<_>, Vec<_>) = self.all()?.into_iter().partition(gone);
         if gone.is_empty() {
             return Ok(gone);
         }
+        rest.extend(leads::shares(&self.folder).map_err(|source| self.failed(source))?);
         Kernel::with(async |kernel| {
             for record in &gone {
                 unmake(kernel, record, &rest).await?;
@@ -259,16 +383,20 @@ impl Ways {
         })
     }
 
-    fn all(&self) -> Result<Vec<Record>, Error> {
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn all(&self) -> Result<Vec<Record>, Error> {
         self.records.all().map_err(|source| self.failed(source))
     }
 
-    fn failed(&self, source: io::Error) -> Error {
+    pub(super) fn failed(&self, source: io::Error) -> Error {
         Error::Records { folder: self.folder.clone(), source }
     }
 
     /// What is guarded is on disk and in the kernel; a panic leaves nothing half-done in memory.
-    fn changing(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn changing(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -281,7 +409,7 @@ async fn outer(kernel: &Kernel, inside: &Inside) -> Result<Option<Link>, Error> 
     Ok(link.filter(|link| link.peer == Some(inside.index)))
 }
 
-async fn unmake(kernel: &Kernel, record: &Record, rest: &[Record]) -> Result<(), Error> {
+pub(super) async fn unmake(kernel: &Kernel, record: &Record, rest: &[Record]) -> Result<(), Error> {
     let needed = |of: fn(&Record) -> &Vec<IpAddr>, address: &IpAddr| {
         rest.iter().any(|other| other.device == record.device && of(other).contains(address))
     };

@@ -6,11 +6,13 @@ mod container;
 mod error;
 mod limits;
 mod manifest;
+mod unsupported;
 
 pub use container::{FORMAT_VERSION, MAGIC, digest};
 pub use error::Error;
 pub use limits::Limits;
 pub use manifest::{Counts, Evidence, Manifest, NotCarried, Origin, Section};
+pub use unsupported::{Lost, Unsupported};
 
 use std::collections::BTreeMap;
 

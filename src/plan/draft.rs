@@ -80,6 +80,8 @@ pub struct Draft {
     pub made: BTreeSet<u32>,
     /// Indexes of links that are down now and that the plan raises.
     pub raised: BTreeSet<u32>,
+    /// Sets of ipset give way to others: what looks into sets is cleared before, and made again.
+    pub sets_again: bool,
 }
 
 impl Draft {
@@ -133,6 +135,20 @@ impl Draft {
         };
         let action = Action::Send { protocol, message };
         self.steps.push(Step { stage, side, class: class.name, label, action, tolerated });
+    }
+
+    /// Adds a message to the namespace, over a protocol that the class's table does not tell.
+    pub fn send_over(
+        &mut self,
+        protocol: Protocol,
+        stage: Stage,
+        class: &'static Class,
+        label: String,
+        message: Vec<u8>,
+    ) {
+        let action = Action::Send { protocol, message };
+        let (side, class) = (Side::Inside, class.name);
+        self.steps.push(Step { stage, side, class, label, action, tolerated: &[] });
     }
 
     /// Adds messages that the kernel takes or leaves as a whole.

@@ -13,6 +13,7 @@ mod addresses;
 mod conntrack;
 mod difference;
 mod draft;
+mod ipset;
 mod link;
 mod links;
 mod neighbours;
@@ -129,6 +130,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     nexthops::plan(&sides, terms, &mut draft);
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
+    ipset::plan(&sides, &mut draft);
     nftables::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     tc::plan(&sides, &mut draft);
@@ -147,6 +149,7 @@ fn order_of(class: &Class) -> Option<Group> {
         "tc-filters" => Some(tc::group),
         "nft-tables" => Some(nftables::of_all),
         "nft-chains" | "nft-sets" | "nft-objects" | "nft-flowtables" => Some(nftables::of_table),
+        "ipset-members" => Some(ipset::list_of),
         _ => None,
     }
 }

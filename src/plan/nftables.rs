@@ -85,16 +85,18 @@ pub fn of_table(object: &Object) -> Option<String> {
 
 /// Plans all tables.
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
-    let (old, new) = (sides.from.of(&NFT_TABLES), sides.to.of(&NFT_TABLES));
+    let (mut old, new) = (sides.from.of(&NFT_TABLES), sides.to.of(&NFT_TABLES));
+    let cleared = draft.sets_again && looks_into_sets(sides.from);
+    if cleared {
+        clear(old, sides.from, draft);
+        old = &[];
+    }
     // Mostly there is nothing to look at one by one: a bare target, or no nftables at all.
-    if old.len() == new.len() && !CLASSES.into_iter().any(|class| differs(class, sides)) {
+    let same = !cleared && old.len() == new.len();
+    if same && !CLASSES.into_iter().any(|class| differs(class, sides)) {
         return;
     }
-    let mut parts = vec![Part::new("begin", Builder::new(BATCH_BEGIN, 0, &BATCH_OF).finish())];
-    for table in old {
-        let label = format!("remove {}", table.label(&sides.from.names));
-        parts.push(Part::new(label, removal(table)));
-    }
+    let mut parts = removals(old, sides.from);
     for table in new {
         let label = format!("add {}", table.label(&sides.to.names));
         parts.push(Part::new(label, replay(&NFT_TABLES, &table.bytes, CREATE)));
@@ -105,7 +107,7 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
             contents.make(&sides.to.names, &mut parts);
         }
     }
-    parts.push(Part::new("end", Builder::new(BATCH_END, 0, &BATCH_OF).finish()));
+    parts.push(end());
     let (was, is) = (listed(old, sides.from), listed(new, sides.to));
     let label = match (old.is_empty(), new.is_empty()) {
         (true, _) => format!("make {is}"),
@@ -113,6 +115,33 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
         _ => format!("replace {was} by {is}"),
     };
     draft.transaction(Stage::Nftables, &NFT_TABLES, label, Protocol::Netfilter, parts);
+}
+
+/// A transaction's beginning, and the removal of tables.
+fn removals(old: &[Object], from: &Objects) -> Vec<Part> {
+    let mut parts = vec![Part::new("begin", Builder::new(BATCH_BEGIN, 0, &BATCH_OF).finish())];
+    for table in old {
+        let label = format!("remove {}", table.label(&from.names));
+        parts.push(Part::new(label, removal(table)));
+    }
+    parts
+}
+
+fn end() -> Part {
+    Part::new("end", Builder::new(BATCH_END, 0, &BATCH_OF).finish())
+}
+
+/// Whether rules that iptables-nft made hold on to sets of ipset.
+fn looks_into_sets(side: &Objects) -> bool {
+    side.of(&NFT_RULES).iter().any(|rule| nftables::looks_into_sets(&rule.value()))
+}
+
+/// Removes all tables before sets of ipset are.
+fn clear(old: &[Object], from: &Objects, draft: &mut Draft) {
+    let mut parts = removals(old, from);
+    parts.push(end());
+    let label = format!("remove {}", listed(old, from));
+    draft.transaction(Stage::ClearRules, &NFT_TABLES, label, Protocol::Netfilter, parts);
 }
 
 fn differs(class: &'static Class, sides: &Sides<'_>) -> bool {

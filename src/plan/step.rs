@@ -26,8 +26,18 @@ pub enum Stage {
     LinkSysctls,
     /// Masters, so that a port joins with its final MAC and MTU.
     JoinLinks,
+    /// Rules that look into sets which must give way to others.
+    ClearRules,
+    /// Members that are too many, then sets that are in the way.
+    RemoveMembers,
+    FreeIpsets,
+    /// Sets, then their members: rules look into them.
+    Ipsets,
+    IpsetMembers,
     /// Before anything is sent or received. Chains may be bound to links.
     Nftables,
+    /// Sets that no rule looks into any more.
+    UnusedIpsets,
     /// After the rules that use labels, and before any packet can come: one that comes too early
     /// would make an entry without the translation that its flow has.
     Conntrack,
@@ -64,7 +74,13 @@ impl fmt::Display for Stage {
             Self::SetLinks => "set links",
             Self::LinkSysctls => "sysctls of links",
             Self::JoinLinks => "join masters",
+            Self::ClearRules => "clear rules",
+            Self::RemoveMembers => "remove members of sets",
+            Self::FreeIpsets => "remove sets",
+            Self::Ipsets => "sets",
+            Self::IpsetMembers => "members of sets",
             Self::Nftables => "nftables",
+            Self::UnusedIpsets => "remove unused sets",
             Self::Conntrack => "connection tracking",
             Self::TrafficControl => "traffic control",
             Self::HostLinks => "host ends",

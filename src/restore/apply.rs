@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::netlink::{Protocol, Refusal};
-use crate::plan::{Action, Plan, Side, Step};
+use crate::plan::{Action, Plan, Side, Stage, Step};
+use crate::state::classes::ipset;
 
 use super::hands::{Failure, Hands};
 
@@ -15,6 +16,28 @@ pub struct Refused {
     pub step: Step,
     pub refusal: Refusal,
 }
+
+impl Refused {
+    /// Whether this kernel does not have what the step is about: a kind of link, an expression of
+    /// nftables, an address family, a file.
+    #[must_use]
+    pub fn is_lacking(&self) -> bool {
+        let errno = self.refusal.errno;
+        match self.step.action {
+            // A kind of discipline, filter or action without a module.
+            Action::Send { .. } if Stage::TrafficControl == self.step.stage => {
+                errno == libc::ENOENT || LACKING.contains(&errno)
+            }
+            Action::Send { .. } => LACKING.contains(&errno),
+            Action::Transaction { .. } => errno == libc::ENOENT || LACKING.contains(&errno),
+            // What there is of files was looked at before; here only values are refused.
+            Action::Write { .. } => true,
+            Action::Wait { .. } => false,
+        }
+    }
+}
+
+const LACKING: [i32; 3] = [libc::EOPNOTSUPP, libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT];
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,6 +57,11 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
             Way::Wait => run.iter().for_each(wait),
+            Way::Release => {
+                for step in run {
+                    release(hands, step, &mut refused)?;
+                }
+            }
             Way::Transaction => {
                 for step in run {
                     refused.extend(transact(hands, step)?);
@@ -51,10 +79,15 @@ enum Way {
     Files,
     Transaction,
     Wait,
+    /// Removal of what others may still hold on to for a moment.
+    Release,
 }
 
 fn way(step: &Step) -> Way {
     match step.action {
+        Action::Send { .. } if matches!(step.stage, Stage::FreeIpsets | Stage::UnusedIpsets) => {
+            Way::Release
+        }
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Write { .. } => Way::Files,
         Action::Transaction { .. } => Way::Transaction,
@@ -80,12 +113,34 @@ fn send(
         Action::Send { message, .. } => Some(message.as_slice()),
         Action::Write { .. } | Action::Transaction { .. } | Action::Wait { .. } => None,
     });
-    for (place, refusal) in socket.batch(messages).map_err(failed)? {
+    for (place, mut refusal) in socket.batch(messages).map_err(failed)? {
+        if refusal.message.is_none() {
+            refusal.message = ipset::error_words(refusal.errno).map(str::to_owned);
+        }
         if let Some(step) = run.get(place).filter(|step| !step.tolerated.contains(&refusal.errno)) {
             refused.push(Refused { step: step.clone(), refusal });
         }
     }
     Ok(())
+}
+
+/// Does a step that removes a set of ipset. The kernel lets go of what removed rules held on to only
+/// some milliseconds after it has said that they are gone (`nf_tables_trans_destroy_work`).
+fn release(hands: &mut Hands, step: &Step, refused: &mut Vec<Refused>) -> Result<(), Failure> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let start = Instant::now();
+    let Action::Send { protocol, .. } = step.action else { return Ok(()) };
+    loop {
+        let mut again = Vec::new();
+        send(hands, step.side, protocol, std::slice::from_ref(step), &mut again)?;
+        let busy = again.iter().any(|refused| refused.refusal.errno == ipset::BUSY);
+        if !busy || start.elapsed() > PATIENCE {
+            refused.append(&mut again);
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Does a step that is a transaction inside; answers what the kernel said first, if it refused.

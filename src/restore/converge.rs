@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::plan::{self, Finding, Objects, Plan, Terms};
+use crate::plan::{self, Finding, Kind, Objects, Plan, Terms};
 use crate::state::classes::SYSCTLS;
 
 use super::apply::{Refused, apply};
@@ -31,7 +31,7 @@ pub struct Goal {
     pub objects: Objects,
     /// Descriptor of the host's namespace.
     pub host: Option<RawFd>,
-    /// Sysctls that this kernel refuses are left as they are.
+    /// What this kernel does not have, and sysctls that it refuses, are left out.
     pub lenient: bool,
     /// As [`super::Options::known_ends_only`].
     pub known_ends_only: bool,
@@ -65,9 +65,14 @@ pub fn converge(hands: &mut Hands, goal: &Goal, given_up: &AtomicBool) -> Result
             return Err(Error::Broken { failure: Box::new(failure), undone });
         }
     };
-    let (failing, told): (Vec<_>, Vec<_>) = findings
-        .into_iter()
-        .partition(|finding| finding.matters() && !(goal.lenient && finding.class == SYSCTLS.name));
+    // What refers to something that this kernel does not have is missing as well.
+    let lacking = goal.lenient && refused.iter().any(Refused::is_lacking);
+    let left = |finding: &Finding| {
+        lacking && matches!(finding.kind, Kind::Missing | Kind::Differs(_))
+            || goal.lenient && finding.class == SYSCTLS.name
+    };
+    let (failing, told): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.matters() && !left(finding));
     if !failing.is_empty() {
         let undone = undo(hands, &first, &terms);
         return Err(Error::Differs { findings: failing, refused, rounds: report.rounds, undone });

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::apply::Refused;
 use super::hands::Failure;
+use crate::image::Lost;
 use crate::netns;
 use crate::plan::{self, Finding};
 use crate::state::Problem;
@@ -27,6 +28,8 @@ pub enum Error {
         .0.join(", ")
     )]
     Sections(Vec<String>),
+    #[error("the image lacks what changes how the network behaves; nothing was changed: {0}")]
+    NotCarried(#[from] Lost),
     #[error(transparent)]
     Plan(#[from] plan::Error),
     /// Before anything was changed.
@@ -53,11 +56,28 @@ impl Error {
             Self::Namespace(_) => "NamespaceUnavailable",
             Self::NoLinks | Self::Image(_) => "ImageInvalid",
             Self::Sections(_) => "ImageNotSupported",
+            Self::NotCarried(_) => "NotCarried",
             Self::Plan(error) => error.reason(),
             Self::Failure(_) => "ReadFailed",
             Self::Broken { .. } | Self::GivenUp => "RestoreFailed",
             Self::Differs { refused, .. } if refused.is_empty() => "VerifyFailed",
             Self::Differs { .. } => "KernelRefused",
+        }
+    }
+
+    /// Whether [`Unsupported::Report`] would have gone on.
+    ///
+    /// [`Unsupported::Report`]: crate::image::Unsupported::Report
+    #[must_use]
+    pub fn is_of_support(&self) -> bool {
+        let unsupported = |(_, problem): &(String, Problem)| {
+            problem.fault.verdict() == crate::state::Verdict::NotCarried
+        };
+        match self {
+            Self::Sections(_) | Self::NotCarried(_) => true,
+            Self::Image(problems) => problems.iter().all(unsupported),
+            Self::Differs { refused, .. } => refused.iter().any(Refused::is_lacking),
+            _ => false,
         }
     }
 }

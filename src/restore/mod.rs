@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::image::{Image, Snapshot};
+use crate::image::{Image, Snapshot, Unsupported};
 use crate::netns::Namespace;
 use crate::plan::{self, Finding, Objects, Plan};
 
@@ -39,10 +39,10 @@ use hands::Hands;
 pub struct Options {
     /// Only plan: [`Report::plans`] tells what would be done, and nothing is.
     pub dry_run: bool,
-    /// Objects and sections that this version can't restore are left out (and told in
-    /// [`Report::left`]), sysctls that this kernel refuses stay as they are, and the rest is restored.
-    /// Else such an image is refused.
-    pub leave_unknown: bool,
+    /// An image that lacks what matters, that has objects or sections which this version can't
+    /// restore, or what this kernel does not have, is refused; or they are left out (and told in
+    /// [`Report::left`] and [`Report::differences`]) and the rest is restored.
+    pub on_unsupported: Unsupported,
     /// Outer ends of veth pairs are made on the host only where the image tells them. Else one that
     /// the image does not tell is made with the kernel's defaults: an image that was captured without
     /// its host tells none.
@@ -75,11 +75,15 @@ pub fn restore_while(
     given_up: &AtomicBool,
 ) -> Result<Report, Error> {
     let start = Instant::now();
-    let allowed = check::allowed(image, options.leave_unknown)?;
+    if !options.dry_run {
+        options.on_unsupported.judge(&image.manifest.not_carried)?;
+    }
+    let lenient = options.on_unsupported == Unsupported::Report;
+    let allowed = check::allowed(image, lenient)?;
     let goal = Goal {
         objects: Objects::read(&allowed.snapshot, age(image))?,
         host: host.map(Namespace::as_raw_fd),
-        lenient: options.leave_unknown,
+        lenient,
         known_ends_only: options.known_ends_only,
     };
     let checked = start.elapsed();

@@ -4,6 +4,7 @@
 PAUSE_IMAGE=localhost/netckpt-pause:lab
 TEST_IMAGE=localhost/netckpt-test:latest
 IMAGES=$CACHE/images
+PROGRAMS=$REPO_DIR/tests/programs
 
 # archive_of NAME: where the OCI archive of an image is kept.
 archive_of() { printf '%s/%s.oci.tar' "$IMAGES" "${1//[\/:]/-}"; }
@@ -45,7 +46,8 @@ import_test_images() {
 
 test_images() {
 	local stamp
-	stamp=$(cat "$CLUSTER_DIR"/images.sh "$CLUSTER_DIR"/images/*/* | sha256sum | cut -c1-12)
+	stamp=$(cat "$CLUSTER_DIR"/images.sh "$CLUSTER_DIR"/images/*/* "$PROGRAMS"/build.sh "$PROGRAMS"/*/* |
+		sha256sum | cut -c1-12)
 	cached test-images "$stamp" build_test_images
 }
 
@@ -73,6 +75,8 @@ test_image_root() {
 	printf 'root:x:0:\n' >"$root/etc/group"
 	rm -f "$root"/bin/{ip,tc,ss}
 	copy_with_libraries "$root" ip tc bridge ss nft conntrack ipset
+	# What sends and answers through a pod that moves.
+	"$PROGRAMS/build.sh" "$root/usr/sbin/traffic"
 }
 
 # copy_with_libraries FOLDER PROGRAM...: programs of this system and the shared libraries they name.

@@ -16,6 +16,7 @@ node_up() {
 	# shellcheck disable=SC2016 # expanded on the node
 	registry_hosts | on "$node" sh -c 'mkdir -p "$1" && cat >"$1/hosts.toml"' - \
 		"/etc/containerd/certs.d/localhost:$REGISTRY_PORT"
+	criu_config | on "$node" sh -c 'mkdir -p /etc/criu && cat >/etc/criu/established.conf'
 	daemon "$node" containerd containerd --log-level info
 	wait_for 30 "containerd on $node (see $RUN/log/$node.containerd.log)" on "$node" ctr version
 	import_test_images "$node"
@@ -88,6 +89,9 @@ registry_hosts() {
 		  capabilities = ["pull", "resolve"]
 	TOML
 }
+
+# What a pod names in its annotation org.criu.config, so that CRIU carries its open connections.
+criu_config() { printf 'tcp-established\nnetwork-lock nftables\n'; }
 
 kubelet_config() {
 	cat <<-YAML

@@ -1,7 +1,7 @@
 //! What netlink tells.
 
 use super::Probe;
-use crate::netlink::{Attribute, Builder, Error, Message, Protocol, attributes, messages};
+use crate::netlink::{Attribute, Error, Message, Protocol, attributes, messages};
 use crate::state::{ReadError, Reader};
 
 const RTM_GETLINK: u16 = 18;
@@ -15,8 +15,6 @@ const AF_MPLS: u8 = 28;
 
 const XFRM_MSG_GETSA: u16 = 0x12;
 const XFRM_MSG_GETPOLICY: u16 = 0x15;
-
-const IPSET_CMD_LIST: u16 = 6 << 8 | 7;
 
 /// Dumps, and names what each message tells of, if anything.
 fn dump<T>(
@@ -69,26 +67,6 @@ pub(super) fn links(reader: &mut Reader) -> Result<Vec<(u32, String)>, ReadError
     messages(&bytes)
         .map(|message| message.map(link).map_err(|error| failed(error.into())))
         .collect()
-}
-
-/// Sets, by name. The question would load the module, so it is only asked where it is there.
-pub(super) fn ipset(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const IPSET_ATTR_PROTOCOL: u16 = 1;
-    const IPSET_ATTR_SETNAME: u16 = 2;
-    const IPSET_ATTR_FLAGS: u16 = 6;
-    const IPSET_FLAG_LIST_SETNAME: u32 = 2;
-    if !std::path::Path::new("/sys/module/ip_set").exists() {
-        return Ok(Vec::new());
-    }
-    let mut body = vec![2, 0, 0, 0];
-    body.extend(Builder::attribute(IPSET_ATTR_PROTOCOL, &[6]));
-    body.extend(Builder::attribute(
-        IPSET_ATTR_FLAGS | Builder::NET_BYTEORDER,
-        &IPSET_FLAG_LIST_SETNAME.to_be_bytes(),
-    ));
-    dump(probe.reader, "ipset", Protocol::Netfilter, IPSET_CMD_LIST, &body, |message| {
-        Some(format!("set {}", find(message, 4, IPSET_ATTR_SETNAME)?.text()))
-    })
 }
 
 /// Policies; one question for their number would not tell those of other namespaces apart.

@@ -49,7 +49,6 @@ static DETECTORS: &[Detector] = &[
     state("ip6tables", |_| files::lines("/proc/thread-self/net/ip6_tables_names")),
     state("arptables", |_| files::lines("/proc/thread-self/net/arp_tables_names")),
     state("xt-recent", |_| files::folder("/proc/thread-self/net/xt_recent")),
-    state("ipset", kernel::ipset),
     state("xfrm-policies", kernel::xfrm_policies),
     state("xfrm-states", kernel::xfrm_states),
     state("multicast-addresses", files::multicast_addresses),

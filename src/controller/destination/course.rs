@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::error::RestoreError;
 use super::occupied;
+use super::paths;
 use super::rebuild::{Rebuild, Rebuilt};
 use super::tell::Timings;
 use super::wanted::{self, Wanted};
@@ -18,7 +19,7 @@ use crate::api::{ConditionType, ImageStatus, NetCheckpoint, is_true};
 use crate::controller::Agent;
 use crate::gate::attachment::Checked;
 use crate::host::{self, Ways};
-use crate::image::{Image, Limits};
+use crate::image::{Image, Limits, Lost};
 
 /// Bytes of a stored image from which on only one is worked on at a time. Read it is many times that.
 const LARGE: i64 = 16 << 20;
@@ -69,7 +70,8 @@ impl Course<'_> {
             uid: request.uid.clone(),
             checkpoint: self.wanted.checkpoint.clone(),
         };
-        let leave_unsupported = self.wanted.leave_unsupported;
+        let sequence = paths::next(self.agent, &pod_ips);
+        let on_unsupported = self.wanted.on_unsupported;
         let rebuilt = on_thread(move || {
             // The thread has the image, even when nobody waits for it any more.
             let _alone = alone;
@@ -81,14 +83,19 @@ impl Course<'_> {
                 path: Path::new(request.netns.name()),
                 image: &image,
                 pod_ips: &pod_ips,
-                leave_unsupported,
+                sequence,
+                on_unsupported,
                 given_up: &flag,
             };
             rebuild.run(&ways)
         });
-        let rebuilt = rebuilt.await.map_err(RestoreError::Thread)?;
+        let mut rebuilt = rebuilt.await.map_err(RestoreError::Thread)??;
+        self.at("telling other nodes");
+        if let Err(why) = paths::publish(self.agent, &rebuilt.record).await {
+            rebuilt.lacks.push(why);
+        }
         given_up.not();
-        rebuilt
+        Ok(rebuilt)
     }
 
     /// The turn of a large image; none for the others.
@@ -123,10 +130,8 @@ impl Course<'_> {
 
     /// Refuses an image that leaves out what matters, unless the pod is content with that.
     fn carried(&self, image: &Image) -> Result<(), RestoreError> {
-        let left: Vec<_> = image.manifest.not_carried.iter().filter(|one| one.matters).collect();
-        if left.is_empty() || self.wanted.leave_unsupported {
-            return Ok(());
-        }
+        let judged = self.wanted.on_unsupported.judge(&image.manifest.not_carried);
+        let Err(Lost(left)) = judged else { return Ok(()) };
         let what: Vec<_> = left
             .iter()
             .take(4)

@@ -149,7 +149,7 @@ fn storage(error: &StorageError) -> RestoreReason {
 fn rebuilt(error: &restore::Error) -> RestoreReason {
     match error {
         restore::Error::NoLinks | restore::Error::Image(_) => RestoreReason::ImageRefused,
-        restore::Error::Sections(_) => RestoreReason::NotCarried,
+        restore::Error::Sections(_) | restore::Error::NotCarried(_) => RestoreReason::NotCarried,
         restore::Error::Differs { refused, .. } if refused.is_empty() => {
             RestoreReason::VerifyFailed
         }

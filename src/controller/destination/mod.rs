@@ -4,6 +4,7 @@
 mod course;
 mod error;
 mod occupied;
+pub mod paths;
 pub mod rebuild;
 mod tell;
 mod wanted;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::Stream;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::sync::{Semaphore, oneshot};
@@ -24,7 +26,7 @@ use crate::api::{NetCheckpoint, RestoreReason, RestoreState};
 use crate::gate::attachment::{self, Checked};
 use crate::gate::protocol::{Answer, Attachment, Refused, Restored};
 use crate::gate::server::{self, Attachments, Server};
-use crate::host::{self, Inside, Ways};
+use crate::host::{self, Inside, Record, Ways};
 use crate::http::Role;
 
 pub use error::RestoreError;
@@ -57,13 +59,18 @@ pub enum Error {
 /// # Errors
 /// When the socket or the records can't be used. What can't be swept is only logged: a pod that is
 /// restored now does not depend on it.
-pub async fn run(agent: SharedAgent, socket: PathBuf) -> Result<(), Error> {
+pub async fn run(
+    agent: SharedAgent,
+    socket: PathBuf,
+    routes: impl Stream<Item = ()> + Send,
+) -> Result<(), Error> {
     let not_yet = agent.readiness.wait_for("socket");
     let ways = Arc::new(Ways::open(&agent.state_dir.join("attachments"))?);
     sweep(&ways, "earlier agents").await;
     let server = Server::bind(&socket)?;
     let ending = agent.ending.begun();
     let sweeping = sweeping(ways.clone(), agent.ending.begun());
+    let following = paths::follow(agent.clone(), ways.clone(), routes);
     let destination = Arc::new(Destination {
         agent,
         ways,
@@ -71,7 +78,7 @@ pub async fn run(agent: SharedAgent, socket: PathBuf) -> Result<(), Error> {
         telling: Mutex::default(),
     });
     drop(not_yet);
-    tokio::join!(server.serve(destination.clone(), ending, GRACE), sweeping);
+    tokio::join!(server.serve(destination.clone(), ending, GRACE), sweeping, following);
     destination.told().await;
     Ok(())
 }
@@ -143,8 +150,19 @@ impl Attachments for Destination {
             return;
         }
         let ways = self.ways.clone();
-        match on_thread(move || ways.detach(&id, &interface)).await {
+        // This plugin's DEL comes before that of the plugin whose IPAM has the addresses.
+        let captured = paths::captured(&self.agent, &attachment.uid);
+        let cni = self.agent.cni.clone();
+        let gone = on_thread(move || {
+            let ipam = cni.host_local();
+            if let Err(error) = ipam.forget(&id).and_then(|()| ipam.take_over(&captured)) {
+                tracing::warn!(%error, "addresses of a captured pod can't be reserved");
+            }
+            ways.detach(&id, &interface)
+        });
+        match gone.await {
             Ok(Ok(Some(record))) => {
+                self.withdrawn(&record).await;
                 tracing::info!(
                     container = record.container_id,
                     pod = record.pod.name,
@@ -163,6 +181,14 @@ impl Attachments for Destination {
 }
 
 impl Destination {
+    /// Takes the pod's route back, unless it has another sandbox already.
+    async fn withdrawn(&self, gone: &Record) {
+        let others = self.ways.records().unwrap_or_default();
+        if !gone.pod.uid.is_empty() && others.iter().all(|one| one.pod.uid != gone.pod.uid) {
+            paths::withdraw(&self.agent, &gone.pod.namespace, &gone.pod.uid).await;
+        }
+    }
+
     /// The request looked at, and whether its pod is to be restored.
     async fn judged(
         &self,
@@ -288,6 +314,9 @@ fn good(wanted: &Wanted, rebuilt: &Rebuilt, node: &str) -> String {
     );
     for (section, what) in &rebuilt.report.left {
         message.push_str(&format!("; left out: {section} {what}"));
+    }
+    for finding in rebuilt.report.differences.iter().filter(|finding| finding.matters()) {
+        message.push_str(&format!("; not here: {finding}"));
     }
     for lack in &rebuilt.lacks {
         message.push_str(&format!("; {lack}"));

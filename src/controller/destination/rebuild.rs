@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::error::RestoreError;
 use crate::gate::protocol::{Address, Restored, Route};
-use crate::host::{Inside, Pod, Way, Ways};
-use crate::image::Image;
+use crate::host::{Attached, Inside, Pod, Record, Way, Ways};
+use crate::image::{Image, Unsupported};
 use crate::netns::Namespace;
 use crate::restore::{self, Options, Report, Undone};
 
@@ -24,7 +24,9 @@ pub struct Rebuild<'a> {
     pub image: &'a Image,
     /// Addresses of the captured pod, in their order: the node leads to these, and the answer tells these.
     pub pod_ips: &'a [IpAddr],
-    pub leave_unsupported: bool,
+    /// Number of this move of the addresses.
+    pub sequence: i64,
+    pub on_unsupported: Unsupported,
     /// Set when nobody waits any more: what was done is then taken back.
     pub given_up: &'a AtomicBool,
 }
@@ -34,6 +36,8 @@ pub struct Rebuild<'a> {
 pub struct Rebuilt {
     pub restored: Restored,
     pub report: Report,
+    /// The way to it.
+    pub record: Record,
     /// What the node can't do for the pod, as sentences.
     pub lacks: Vec<String>,
 }
@@ -62,14 +66,16 @@ impl Rebuild<'_> {
         let bridge = ways.bridge(&before)?;
         let node = Namespace::current().map_err(restore::Error::from)?;
         let options = Options {
-            leave_unknown: self.leave_unsupported,
+            on_unsupported: self.on_unsupported,
             known_ends_only: true,
             ..Options::default()
         };
         let (netns, flag) = (self.netns, self.given_up);
         let report = restore::restore_while(netns, Some(&node), self.image, &options, flag)?;
-        match self.lead(ways, bridge) {
-            Ok((restored, lacks)) => Ok(Rebuilt { restored, report, lacks }),
+        match self.lead(ways, bridge, &before) {
+            Ok((restored, Attached { record, lacks })) => {
+                Ok(Rebuilt { restored, report, record, lacks })
+            }
             Err(failure) => Err(undone(netns, &node, &report, failure)),
         }
     }
@@ -79,7 +85,9 @@ impl Rebuild<'_> {
         &self,
         ways: &Ways,
         bridge: Option<u32>,
-    ) -> Result<(Restored, Vec<String>), RestoreError> {
+        before: &Inside,
+    ) -> Result<(Restored, Attached), RestoreError> {
+        let range: Vec<_> = before.addresses.iter().map(|(address, _)| *address).collect();
         let way = Way {
             container_id: self.container_id,
             interface: self.interface,
@@ -88,15 +96,21 @@ impl Rebuild<'_> {
             path: self.path,
             pod_ips: self.pod_ips,
             bridge,
+            range: &range,
         };
         let inside = Inside::read(self.netns, self.interface)?;
-        let attached = ways.attach(&way)?;
+        let mut attached = ways.prepare(&way)?;
+        let switched = ways.switch(self.container_id, self.interface, self.sequence);
+        attached.record = switched.inspect_err(|_| {
+            // The first error is the one to tell; what can't be undone now is in the record.
+            let _ = ways.detach(self.container_id, self.interface);
+        })?;
         if self.given_up.load(Ordering::SeqCst) {
             // DEL may have come and gone before there was anything to take away.
             ways.detach(self.container_id, self.interface)?;
             return Err(restore::Error::GivenUp.into());
         }
-        Ok((restored(&inside, self.pod_ips), attached.lacks))
+        Ok((restored(&inside, self.pod_ips), attached))
     }
 }
 
@@ -129,7 +143,7 @@ fn restored(inside: &Inside, pod_ips: &[IpAddr]) -> Restored {
     });
     let main = inside.gateways.iter().filter(|one| one.table == u32::from(libc::RT_TABLE_MAIN));
     let routes = main.map(|one| Route { to: one.to.0, prefix: one.to.1, gateway: one.gateway });
-    let mac = inside.mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+    let mac = inside.mac_text();
     Restored {
         mac: Some(mac).filter(|mac| !mac.is_empty()),
         mtu: Some(inside.mtu),

@@ -13,6 +13,7 @@ use crate::api::{
 };
 use crate::controller::Agent;
 use crate::gate::attachment::{Checked, subdomain};
+use crate::image::Unsupported;
 
 /// Longest wait for the API server's answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ pub struct Wanted {
     /// Name of the NetCheckpoint, in the pod's namespace.
     pub checkpoint: String,
     /// Whether the pod may start without what the image does not carry.
-    pub leave_unsupported: bool,
+    pub on_unsupported: Unsupported,
 }
 
 impl Wanted {
@@ -37,8 +38,11 @@ impl Wanted {
     pub fn of(pod: Arc<Pod>) -> Option<Self> {
         let annotation = |name| pod.annotations().get(name).map(|value| value.trim().to_owned());
         let checkpoint = annotation(RESTORE_FROM).filter(|name| !name.is_empty())?;
-        let leave_unsupported = annotation(ON_UNSUPPORTED).is_some_and(|value| value == "Report");
-        Some(Self { pod, checkpoint, leave_unsupported })
+        let on_unsupported = match annotation(ON_UNSUPPORTED).as_deref() {
+            Some("Report") => Unsupported::Report,
+            _ => Unsupported::Fail,
+        };
+        Some(Self { pod, checkpoint, on_unsupported })
     }
 
     /// Namespace and name of the checkpoint, for messages.
@@ -255,8 +259,11 @@ mod tests {
         assert!(Wanted::of(pod(&[])).is_none());
         assert!(Wanted::of(pod(&[(RESTORE_FROM, " ")])).is_none());
         let wanted = Wanted::of(pod(&[(RESTORE_FROM, "web")])).unwrap();
-        assert_eq!((wanted.shown().as_str(), wanted.leave_unsupported), ("shop/web", false));
+        assert_eq!(wanted.shown(), "shop/web");
+        assert_eq!(wanted.on_unsupported, Unsupported::Fail);
+        let other = pod(&[(RESTORE_FROM, "web"), (ON_UNSUPPORTED, "Whatever")]);
+        assert_eq!(Wanted::of(other).unwrap().on_unsupported, Unsupported::Fail);
         let all = pod(&[(RESTORE_FROM, "web"), (ON_UNSUPPORTED, "Report")]);
-        assert!(Wanted::of(all).unwrap().leave_unsupported);
+        assert_eq!(Wanted::of(all).unwrap().on_unsupported, Unsupported::Report);
     }
 }

@@ -44,6 +44,8 @@ pub async fn run(
     let own = Controller::new(api, watcher::Config::default().fields(&own))
         .with_config(controller::Config::default().concurrency(WORKS))
         .graceful_shutdown_on(agent.ending.begun());
+    // Set once: the role is started once.
+    let _ = agent.checkpoints.set(own.store());
     let synced = synced(agent.clone(), unclaimed.store(), own.store(), not_yet);
     tokio::join!(
         synced,

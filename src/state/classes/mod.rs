@@ -4,6 +4,7 @@ mod addresses;
 pub mod conntrack;
 mod encapsulations;
 mod families;
+pub mod ipset;
 pub mod links;
 mod neighbour_tables;
 mod neighbours;
@@ -18,6 +19,7 @@ use super::table::Class;
 
 pub use addresses::ADDRESSES;
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
+pub use ipset::{IPSET_MEMBERS, IPSETS};
 pub use links::LINKS;
 pub use neighbour_tables::NEIGHBOUR_TABLES;
 pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
@@ -31,7 +33,7 @@ pub use sysctls::SYSCTLS;
 pub use tc::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 23] = [
+pub static CLASSES: [&Class; 25] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -41,6 +43,8 @@ pub static CLASSES: [&Class; 23] = [
     &NEXTHOPS,
     &RULES,
     &ROUTES,
+    &IPSETS,
+    &IPSET_MEMBERS,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,

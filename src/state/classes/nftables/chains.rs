@@ -1,7 +1,7 @@
 //! Chains, with their hooks.
 
 use super::expressions::COUNTER;
-use super::{DEVICES, HEADER, SUBSYSTEM, dump, family_fault, named, source};
+use super::{DEVICES, HEADER, SUBSYSTEM, belongs, dump, family_fault, named, source};
 use crate::state::table::{Attr, Class, Fate, Shape};
 use crate::state::{Fault, Value};
 
@@ -41,6 +41,7 @@ pub static NFT_CHAINS: Class = Class {
     remove: SUBSYSTEM | 5,
     after: &["links", "nft-tables"],
     strict: true,
+    belongs,
     label: |value, _| named(value),
     faults,
     shown_by: "tests/nftables",

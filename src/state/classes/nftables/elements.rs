@@ -1,7 +1,7 @@
 //! Elements of sets and maps, one message for each.
 
 use super::expressions::{STATEFUL, expressions_fault};
-use super::{DATA, GROUPS, HEADER, NOTICES, SUBSYSTEM, family_fault, place};
+use super::{DATA, GROUPS, HEADER, NOTICES, SUBSYSTEM, belongs, family_fault, place};
 use crate::netlink::{Builder, Message, Protocol, attributes, messages};
 use crate::state::table::{Attr, Class, Fate, Lifetime, Shape, Source};
 use crate::state::{Fault, Names, ReadError, Reader, Value};
@@ -60,6 +60,7 @@ pub static NFT_SET_ELEMENTS: Class = Class {
     remove: NFT_MSG_DELSETELEM,
     after: &["nft-sets", "nft-chains", "nft-objects"],
     strict: true,
+    belongs,
     label,
     faults,
     fleeting: |value| left(value).is_some_and(|left| left <= NEARLY_OVER),

@@ -13,7 +13,8 @@ mod sets;
 mod tables;
 mod xtables;
 
-use crate::netlink::Protocol;
+use crate::hold;
+use crate::netlink::{Message, Protocol};
 use crate::state::table::{Attr, Dump, Fate, Field, Shape, Source};
 use crate::state::{Fault, Value};
 
@@ -24,6 +25,7 @@ pub use objects::NFT_OBJECTS;
 pub use rules::NFT_RULES;
 pub use sets::NFT_SETS;
 pub use tables::{NFT_TABLES, is_owned};
+pub use xtables::looks_into_sets;
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte of message types.
 const SUBSYSTEM: u16 = 10 << 8;
@@ -103,4 +105,27 @@ fn family_fault(value: &Value) -> Option<Fault> {
 
 fn family_faults(value: &Value) -> Vec<Fault> {
     family_fault(value).into_iter().collect()
+}
+
+/// Whether a table is the pod's own: a hold of this project's (`netckpt hold`) and a lock of CRIU's stand
+/// in its namespace for the time of a checkpoint, and are no part of its state.
+fn belongs_to_pod(family: u8, table: &str) -> bool {
+    const INET: u8 = 1;
+    const NETDEV: u8 = 5;
+    match family {
+        INET => !hold::criu::is_lock(table),
+        NETDEV => !hold::is_own(table),
+        _ => true,
+    }
+}
+
+/// As [`belongs_to_pod`], for messages whose first attribute is their table, as that of all of these is.
+fn belongs(message: &Message<'_>) -> bool {
+    /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE` and so on.
+    const TABLE: u16 = 1;
+    /// Bytes of `struct nfgenmsg`.
+    const GENMSG: usize = 4;
+    let family = message.body.first().copied().unwrap_or_default();
+    let mut all = message.attributes(GENMSG).map_while(Result::ok);
+    all.find(|one| one.id == TABLE).is_none_or(|table| belongs_to_pod(family, &table.text()))
 }

@@ -3,7 +3,7 @@
 
 use super::expressions::{EXPRESSION, expressions_fault};
 use super::xtables::compat;
-use super::{HEADER, SUBSYSTEM, dump, family_fault, place, source};
+use super::{HEADER, SUBSYSTEM, belongs, dump, family_fault, place, source};
 use crate::state::table::{Attr, Class, Shape};
 use crate::state::{Fault, Names, Value};
 
@@ -40,6 +40,7 @@ pub static NFT_RULES: Class = Class {
         "nft-flowtables",
     ],
     strict: true,
+    belongs,
     label,
     faults,
     mend: |value| compat(value).map(|compat| (NFTA_RULE_COMPAT, compat)).into_iter().collect(),

@@ -1,7 +1,7 @@
 //! Sets and maps. Their elements are a class of their own.
 
 use super::expressions::{STATEFUL, expressions_fault};
-use super::{HEADER, SUBSYSTEM, dump, family_fault, named, source};
+use super::{HEADER, SUBSYSTEM, belongs, dump, family_fault, named, source};
 use crate::state::table::{Attr, Class, Shape};
 use crate::state::{Fault, Value};
 
@@ -60,6 +60,7 @@ pub static NFT_SETS: Class = Class {
     remove: SUBSYSTEM | 11,
     after: &["nft-tables"],
     strict: true,
+    belongs,
     label: |value, _| format!("set {}", named(value)),
     faults,
     mend: identity,

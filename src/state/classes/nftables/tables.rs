@@ -1,6 +1,6 @@
 //! Tables.
 
-use super::{HEADER, SUBSYSTEM, dump, family_fault, source};
+use super::{HEADER, SUBSYSTEM, belongs, dump, family_fault, source};
 use crate::state::table::{Attr, Class, Shape};
 use crate::state::{Fault, Value};
 
@@ -27,6 +27,7 @@ pub static NFT_TABLES: Class = Class {
     make: SUBSYSTEM,
     remove: SUBSYSTEM | 2,
     strict: true,
+    belongs,
     label: |value, _| {
         let family = value.text("family").unwrap_or_default();
         format!("{family} {}", value.text("name").unwrap_or_default())

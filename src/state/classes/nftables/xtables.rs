@@ -11,8 +11,8 @@ macro_rules! raw {
 }
 
 /// `NFTA_MATCH_*`. Not among the names: those whose data reaches out of the namespace (`bpf`: files
-/// and descriptors, `cgroup`: paths) or points at things by a number of the moment (`set`,
-/// `nfacct`, `rateest`).
+/// and descriptors, `cgroup`: paths) or points at things that are not carried (`nfacct`, `rateest`).
+/// `set` names a set by its index, at which a plan makes it.
 pub const MATCH: &[Attr] = &[
     Attr::keep(1, "name", Shape::Text),
     Attr::keep(2, "rev", Shape::Be32),
@@ -23,12 +23,12 @@ const MATCHES: &[(&str, Shape)] = raw![
     "connmark" "conntrack" "cpu" "dccp" "devgroup" "dscp" "dst" "ecn" "esp" "eui64" "frag"
     "hashlimit" "hbh" "helper" "hl" "icmp" "icmp6" "ip" "ip6" "ipcomp" "iprange" "ipv6header"
     "l2tp" "length" "limit" "mac" "mark" "mark_m" "mh" "multiport" "osf" "owner" "physdev"
-    "pkttype" "policy" "quota" "realm" "recent" "rpfilter" "rt" "sctp" "socket" "srh" "state"
+    "pkttype" "policy" "quota" "realm" "recent" "rpfilter" "rt" "sctp" "set" "socket" "srh" "state"
     "statistic" "stp" "string" "tcp" "tcpmss" "time" "tos" "ttl" "u32" "udp" "udplite" "vlan"
 ];
 
 /// `NFTA_TARGET_*`. Not among the names: what acts on the whole machine (`IDLETIMER`, `LED`,
-/// `RATEEST`), and `SET`.
+/// `RATEEST`).
 pub const TARGET: &[Attr] = &[
     Attr::keep(1, "name", Shape::Text),
     Attr::keep(2, "rev", Shape::Be32),
@@ -37,7 +37,7 @@ pub const TARGET: &[Attr] = &[
 const TARGETS: &[(&str, Shape)] = raw![
     "AUDIT" "CHECKSUM" "CLASSIFY" "CONNMARK" "CONNSECMARK" "CT" "DNAT" "DNPT" "DSCP" "ECN" "HL"
     "HMARK" "LOG" "MARK" "MASQUERADE" "NETMAP" "NFLOG" "NFQUEUE" "NOTRACK" "REDIRECT" "REJECT"
-    "SECMARK" "SNAT" "SNPT" "SYNPROXY" "TCPMSS" "TCPOPTSTRIP" "TEE" "TOS" "TPROXY" "TRACE" "TTL"
+    "SECMARK" "SET" "SNAT" "SNPT" "SYNPROXY" "TCPMSS" "TCPOPTSTRIP" "TEE" "TOS" "TPROXY" "TRACE" "TTL"
     "arpreply" "dnat" "log" "mangle" "mark" "nflog" "redirect" "snat"
 ];
 
@@ -72,6 +72,18 @@ pub fn xtables_fault(expression: &str, value: &Value) -> Option<Fault> {
     let known = helper.is_empty() || is_helper(helper);
     let shown = String::from_utf8_lossy(helper);
     (!known).then(|| Fault::Object(format!("a conntrack helper that is not known ({shown})")))
+}
+
+/// Whether a rule has a match or target that holds on to a set of ipset.
+#[must_use]
+pub fn looks_into_sets(rule: &Value) -> bool {
+    let Some(Value::List(expressions)) = rule.field("expressions") else { return false };
+    expressions.iter().any(|expression| {
+        matches!(
+            (expression.text("name"), expression.text("data.name")),
+            (Some("match"), Some("set")) | (Some("target"), Some("SET"))
+        )
+    })
 }
 
 /// `NFT_RULE_COMPAT_F_INV`.
