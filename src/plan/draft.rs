@@ -185,7 +185,14 @@ impl Draft {
     }
 
     /// Adds a pause.
-    pub fn wait(&mut self, side: Side, stage: Stage, class: &'static Class, label: &str, millis: u64) {
+    pub fn wait(
+        &mut self,
+        side: Side,
+        stage: Stage,
+        class: &'static Class,
+        label: &str,
+        millis: u64,
+    ) {
         let action = Action::Wait { millis };
         let (class, label, tolerated) = (class.name, label.to_owned(), &[][..]);
         self.steps.push(Step { stage, side, class, label, action, tolerated });

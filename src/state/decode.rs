@@ -124,12 +124,7 @@ fn by_fate(
         return Some(whole(payload));
     }
     match fate {
-        Fate::Strip
-        | Fate::Leave
-        | Fate::Send
-        | Fate::Zero
-        | Fate::Fill(_)
-        | Fate::Made(_) => None,
+        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) | Fate::Made(_) => None,
         Fate::Map(map) => {
             let formed = (map.compared)(number(payload)).to_ne_bytes();
             let width = payload.len().min(8);

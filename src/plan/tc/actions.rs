@@ -9,7 +9,9 @@ use super::filters::Filters;
 use super::{Control, Pen};
 use crate::netlink::{Builder, attributes};
 use crate::state::classes::tc::actions_of;
-use crate::state::classes::tc::{TCA_ACT_TAB, TCA_KIND, TCA_OPTIONS, TCMSG, action_index, action_verdict};
+use crate::state::classes::tc::{
+    TCA_ACT_TAB, TCA_KIND, TCA_OPTIONS, TCMSG, action_index, action_verdict,
+};
 use crate::state::classes::{TC_ACTIONS, TC_FILTERS};
 use crate::state::{Object, replay};
 

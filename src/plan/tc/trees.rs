@@ -141,7 +141,8 @@ fn is_option(difference: &Difference) -> bool {
 /// kernel tells the youngest first.
 fn grow(tree: &Parts<'_>, pen: &mut Pen<'_>) {
     let mut qdiscs: Vec<&Object> = tree.qdiscs.iter().rev().copied().collect();
-    let mut classes: Vec<&Object> = tree.qdiscs.iter().flat_map(|on| classes_of(on, tree)).collect();
+    let mut classes: Vec<&Object> =
+        tree.qdiscs.iter().flat_map(|on| classes_of(on, tree)).collect();
     let all: BTreeSet<u32> = classes.iter().map(|class| handle(class)).collect();
     let (mut disciplines, mut made) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..DEPTH {
