@@ -28,7 +28,7 @@ pub fn making<'a>(told: &[&'a Object], before: usize) -> Vec<&'a Object> {
     for position in (before + 1..=total).rev() {
         // Of those made by now none is first in a bucket that is turned round an odd number of times.
         let turned = sizes(total).count() - sizes(position - 1).count();
-        let from_front = turned % 2 == 0;
+        let from_front = turned.is_multiple_of(2);
         let Some(class) = last_made(&mut buckets, &below, from_front) else { break };
         if let Some(left) = below.get_mut(&parent(class)) {
             *left -= 1;

@@ -100,7 +100,7 @@ impl Rate {
     /// Ticks that this many bytes take.
     fn ticks(&self, bytes: u64) -> u64 {
         let bytes = (bytes + self.overhead).max(self.mpu);
-        let nanos = u128::from(bytes) * u128::from(self.multiplier) >> self.shift;
+        let nanos = (u128::from(bytes) * u128::from(self.multiplier)) >> self.shift;
         u64::try_from(nanos >> TICK).unwrap_or(u64::MAX)
     }
 

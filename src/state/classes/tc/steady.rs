@@ -23,7 +23,7 @@ fn pie(us: u64) -> u64 {
 
 /// The least number of microseconds that is told as `us` after it was kept.
 fn kept_as(us: u64, shift: u32) -> u64 {
-    let told = |us: u64| ((us * NANOS >> shift) << shift) / NANOS;
+    let told = |us: u64| (((us * NANOS) >> shift) << shift) / NANOS;
     // Attributes are of 32 bits.
     let us = us.min(u64::from(u32::MAX));
     (us..us + 3).find(|more| told(*more) == us).unwrap_or(us)
@@ -38,9 +38,9 @@ mod tests {
     fn what_is_told_stays() {
         for shift in [CODEL_SHIFT, PSCHED_SHIFT] {
             for set in 0..100_000 {
-                let told = ((set * NANOS >> shift) << shift) / NANOS;
+                let told = (((set * NANOS) >> shift) << shift) / NANOS;
                 let sent = kept_as(told, shift);
-                assert_eq!(((sent * NANOS >> shift) << shift) / NANOS, told, "{set} {shift}");
+                assert_eq!((((sent * NANOS) >> shift) << shift) / NANOS, told, "{set} {shift}");
             }
         }
         // The default of codel: 5 ms, told as 4999 us.
