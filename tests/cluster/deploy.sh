@@ -30,10 +30,11 @@ main() {
 	say "netckpt runs on ${NODES[*]}, images go to $(store_endpoint). Try: kubectl explain netcheckpoint.spec"
 }
 
-# Static against glibc (.cargo/config.toml): the image has no loader.
+# Static against glibc (.cargo/config.toml): the image has no loader. Beside a test, so that dependencies
+# have the features that they have for the tests, and are not compiled a second time.
 build_binaries() {
 	cargo build --quiet --locked --profile "$PROFILE" --target "$TARGET" \
-		--manifest-path "$REPO_DIR/Cargo.toml" --bin netckpt --bin netckpt-cni
+		--manifest-path "$REPO_DIR/Cargo.toml" --bin netckpt --bin netckpt-cni --test e2e
 	local target=${CARGO_TARGET_DIR:-$REPO_DIR/target}/$TARGET
 	OUT=$target/$PROFILE
 	[[ $PROFILE != dev ]] || OUT=$target/debug

@@ -23,7 +23,7 @@ use crate::netlink::Protocol;
 use crate::state::table::{Attr, Fate, Field, Shape, Source};
 use crate::state::{Fault, Names, ReadError, Reader, Value};
 
-pub use action_kinds::{index as action_index, verdict as action_verdict};
+pub use action_kinds::{ACTIONS, index as action_index, verdict as action_verdict};
 pub use actions::TC_ACTIONS;
 pub use chains::TC_CHAINS;
 pub use classes::TC_CLASSES;
