@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Group;
 use super::draft::Objects;
+use super::known::Known;
 use crate::state::classes::ADDRESSES;
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
@@ -185,7 +186,7 @@ pub(super) fn of_class(
 ) {
     let delta = delta(from.of(class), to.of(class), |_| true);
     let mut add = |object: &Object, names: &Names, kind, weight| {
-        let fleeting = (class.fleeting)(&object.value());
+        let fleeting = object.is_fleeting();
         let weight = if fleeting && weight != Weight::Mends { Weight::Informs } else { weight };
         found.push(Finding { class: class.name, object: object.label(names), kind, weight });
     };
@@ -198,9 +199,14 @@ pub(super) fn of_class(
         };
         add(object, &to.names, Kind::Missing, weight);
     }
+    let known = match delta.changed.is_empty() {
+        true => Known::default(),
+        false => Known::of(class, from, to),
+    };
     for changed in delta.changed {
-        let told =
-            class.name == "addresses" && super::addresses::only_history(changed.from, changed.to);
+        let told = known.only_unknown(&changed.differences)
+            || class.name == "addresses"
+                && super::addresses::only_history(changed.from, changed.to);
         let weight = if told { Weight::Informs } else { Weight::Matters };
         add(changed.to, &to.names, Kind::Differs(changed.differences), weight);
     }

@@ -14,6 +14,7 @@ mod conntrack;
 mod difference;
 mod draft;
 mod ipset;
+mod known;
 mod link;
 mod links;
 mod neighbours;
@@ -119,7 +120,8 @@ impl Error {
 /// # Errors
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
-    let sides = Sides { from, to };
+    let told = known::as_told(from, to);
+    let sides = Sides { from: told.as_ref().unwrap_or(from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     sysctls::plan(&sides, &mut draft);
