@@ -4,7 +4,8 @@
 //! a pass ends with no event: at that moment every section is what the kernel holds, so all of them
 //! are of that one moment. Classes that no notification covers (sysctls, neighbour tables, proxied
 //! neighbours) are read once before and once after: equal, they held at the moment between as well. Flows ([`Source::Flows`]) change all the
-//! time: to what was read of them is added what was told since, up to just before that moment.
+//! time: to what was read of them is added what was told since, up to just before that moment. What is
+//! only listed ([`Source::Inventory`]) is read at the end, once.
 
 use std::time::Instant;
 
@@ -44,6 +45,7 @@ pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Er
     };
     passes.settle(options, start)?;
     passes.merge_flows();
+    passes.list()?;
     let mut reading = passes.reading;
     if let Some(sysctls) = passes.sysctls {
         reading.unreadable = sysctls.found.unreadable;
@@ -58,8 +60,13 @@ pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>
     let mut section = Vec::new();
     match class.source {
         Source::Sysctl => section = super::sysctls::once(reader).map_err(sysctls_unreadable)?,
-        Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
-            section = read(reader)?;
+        Source::Read(read)
+        | Source::Watched { read, .. }
+        | Source::Flows { read, .. }
+        | Source::Inventory(read) => section = read(reader)?,
+        Source::Generic { family, dumps, gets } => {
+            let failed = |source| ReadError::Netlink { what: class.name, source };
+            reader.generic(family, dumps, gets, &mut section).map_err(failed)?;
         }
         Source::Netlink { protocol, dumps, .. } => {
             for dump in dumps {
@@ -152,8 +159,13 @@ impl Passes<'_> {
                 let found = Sysctls::read(self.reader).map_err(sysctls_failed)?;
                 self.sysctls = Some(Files { place, found });
             }
-            Source::Read(read) | Source::Watched { read, .. } | Source::Flows { read, .. } => {
-                self.reading.sections[place] = read(self.reader)
+            // Read when all else holds.
+            Source::Inventory(_) => {}
+            Source::Read(_)
+            | Source::Watched { .. }
+            | Source::Flows { .. }
+            | Source::Generic { .. } => {
+                self.reading.sections[place] = once(class, self.reader)
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }
             Source::Netlink { protocol, dumps, .. } => {
@@ -189,7 +201,7 @@ impl Passes<'_> {
         }
         for place in 0..self.classes.len() {
             let class = self.classes[place];
-            if matches!(class.source, Source::Read(_) | Source::Netlink { groups: [], .. }) {
+            if class.source.is_unannounced() {
                 let before = std::mem::take(&mut self.reading.sections[place]);
                 self.class(place)?;
                 if !is_same(class, &before, &self.reading.sections[place])? {
@@ -201,6 +213,17 @@ impl Passes<'_> {
             self.count_again(*place);
         }
         Ok(changed)
+    }
+
+    /// Reads the inventories.
+    fn list(&mut self) -> Result<(), Error> {
+        for (section, class) in self.reading.sections.iter_mut().zip(self.classes) {
+            if class.source.is_inventory() {
+                *section = once(class, self.reader)
+                    .map_err(|source| Error::Read { class: class.name, source })?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes into each section of flows what was told of it.

@@ -42,11 +42,13 @@ pub(super) fn sift(
             Source::Netlink { .. }
             | Source::Read(_)
             | Source::Watched { .. }
+            | Source::Generic { .. }
             | Source::Flows { .. } => {
                 let count = keep_what_belongs(class, &mut section)?;
                 not_carried.extend(unknown(class, &section, &names));
                 count
             }
+            Source::Inventory(_) => keep_what_belongs(class, &mut section)?,
         };
         counts.insert(class.name.to_owned(), count);
         snapshot.sections.insert(class.name.to_owned(), section.into());

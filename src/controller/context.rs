@@ -32,6 +32,8 @@ pub struct Agent {
     pub namespace: String,
     /// Folder for what outlives a restart of the agent but not of the node: `/run/netckpt`.
     pub state_dir: PathBuf,
+    /// Where kubelet puts the archives of checkpointed containers.
+    pub checkpoints_dir: PathBuf,
     pub runtime: Runtime,
     /// The node's `/proc`.
     pub proc: PathBuf,

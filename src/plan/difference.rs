@@ -6,7 +6,8 @@ use std::fmt;
 use super::Group;
 use super::draft::Objects;
 use super::known::Known;
-use crate::state::classes::ADDRESSES;
+use super::links::{PortState, only_port_state};
+use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
 
@@ -40,7 +41,10 @@ pub fn delta<'a>(
             delta.added.push(to);
             continue;
         };
-        let differences = state::compare(from, to);
+        let mut differences = state::compare(from, to);
+        if differences.is_empty() && to.class.name == XFRM_STATES.name {
+            differences.extend(super::xfrm::behind(from, to));
+        }
         if !differences.is_empty() {
             delta.changed.push(Changed { from, to, differences });
         }
@@ -195,6 +199,7 @@ pub(super) fn of_class(
         let weight = match class.name {
             _ if sysctl && !super::sysctls::is_secret(&object.key) => Weight::Informs,
             "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
+            "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &to.names, Kind::Missing, weight);
@@ -204,10 +209,14 @@ pub(super) fn of_class(
         false => Known::of(class, from, to),
     };
     for changed in delta.changed {
-        let told = known.only_unknown(&changed.differences)
-            || class.name == "addresses"
-                && super::addresses::only_history(changed.from, changed.to);
-        let weight = if told { Weight::Informs } else { Weight::Matters };
+        let weight = match class.name {
+            _ if known.only_unknown(&changed.differences) => Weight::Informs,
+            "addresses" if super::addresses::only_history(changed.from, changed.to) => {
+                Weight::Informs
+            }
+            "links" => of_port(&changed, to.of(class)),
+            _ => Weight::Matters,
+        };
         add(changed.to, &to.names, Kind::Differs(changed.differences), weight);
     }
     let tentative: Vec<_> =
@@ -218,12 +227,22 @@ pub(super) fn of_class(
         let weight = match class.name {
             _ if early || class.grows => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
+            "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &from.names, Kind::Extra, weight);
     }
     for object in out_of_order(class, from.of(class), to.of(class)) {
         add(object, &to.names, Kind::Order, Weight::Matters);
+    }
+}
+
+/// The weight of a difference of two links.
+fn of_port(changed: &Changed<'_>, links: &[Object]) -> Weight {
+    match only_port_state(changed.from, changed.to, &changed.differences, links) {
+        Some(PortState::Follows) => Weight::Informs,
+        Some(PortState::Settles) => Weight::Settles,
+        None => Weight::Matters,
     }
 }
 

@@ -40,7 +40,7 @@ impl Objects {
     pub fn read(snapshot: &Snapshot, aged: u32) -> Result<Self, Error> {
         let section = |name| snapshot.sections.get(name).map(|bytes| &bytes[..]);
         let mut classes = BTreeMap::new();
-        for class in state::CLASSES {
+        for class in state::CLASSES.into_iter().filter(|class| !class.source.is_inventory()) {
             let section = section(class.name).unwrap_or_default();
             let read = match aged {
                 0 => state::objects(class, section),
@@ -140,13 +140,16 @@ impl Draft {
         message: Vec<u8>,
         tolerated: &'static [i32],
     ) {
-        let protocol = match class.source {
+        let send = |protocol, message| Action::Send { protocol, message };
+        let action = match class.source {
             Source::Netlink { protocol, .. }
             | Source::Watched { protocol, .. }
-            | Source::Flows { protocol, .. } => protocol,
-            Source::Read(_) | Source::Sysctl => Protocol::Route,
+            | Source::Flows { protocol, .. } => send(protocol, message),
+            Source::Generic { family, .. } => Action::Command { family, message },
+            Source::Read(_) | Source::Sysctl | Source::Inventory(_) => {
+                send(Protocol::Route, message)
+            }
         };
-        let action = Action::Send { protocol, message };
         self.steps.push(Step { stage, side, class: class.name, label, action, tolerated });
     }
 
@@ -182,6 +185,12 @@ impl Draft {
             action,
             tolerated: &[],
         });
+    }
+
+    /// Adds an action of another kind, inside.
+    pub fn act(&mut self, stage: Stage, class: &'static Class, label: String, action: Action) {
+        let side = Side::Inside;
+        self.steps.push(Step { stage, side, class: class.name, label, action, tolerated: &[] });
     }
 
     /// Adds the writing of a sysctl.

@@ -26,7 +26,9 @@ mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
+mod tables;
 mod veth;
+mod xfrm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
@@ -36,7 +38,7 @@ use crate::state::Object;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
-pub use step::{Action, Part, Side, Stage, Step};
+pub use step::{Action, Part, Side, Stage, Step, Tun};
 pub use veth::{HostEnd, host_ends};
 
 pub use draft::Objects;
@@ -133,7 +135,9 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     neighbours::plan(&sides, &mut draft);
     ipset::plan(&sides, &mut draft);
     nftables::plan(&sides, &mut draft);
+    xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
+    tables::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -146,6 +150,8 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "address-labels" => Some(tables::group),
+        "xfrm-policies" => Some(nftables::of_all),
         "nft-tables" => Some(nftables::of_all),
         "nft-chains" | "nft-sets" | "nft-objects" | "nft-flowtables" => Some(nftables::of_table),
         "ipset-members" => Some(ipset::list_of),

@@ -36,6 +36,8 @@ pub enum Stage {
     IpsetMembers,
     /// Before anything is sent or received. Chains may be bound to links.
     Nftables,
+    /// States and policies of IPsec: before any packet can go out in the clear.
+    Ipsec,
     /// Sets that no rule looks into any more.
     UnusedIpsets,
     /// After the rules that use labels, and before any packet can come: one that comes too early
@@ -47,6 +49,8 @@ pub enum Stage {
     Addresses,
     /// What coming up or an added address resets, or what would make the kernel act too early.
     LateLinks,
+    /// Small tables, some of which need an address.
+    Tables,
     NeighbourTables,
     /// Routes that lead directly to a link: gateways of the others are looked up in them.
     NearRoutes,
@@ -78,12 +82,14 @@ impl fmt::Display for Stage {
             Self::Ipsets => "sets",
             Self::IpsetMembers => "members of sets",
             Self::Nftables => "nftables",
+            Self::Ipsec => "IPsec",
             Self::UnusedIpsets => "remove unused sets",
             Self::Conntrack => "connection tracking",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
             Self::Addresses => "addresses",
             Self::LateLinks => "late settings of links",
+            Self::Tables => "small tables",
             Self::NeighbourTables => "neighbour tables",
             Self::NearRoutes => "routes to links",
             Self::Nexthops => "nexthops",
@@ -112,8 +118,28 @@ pub enum Action {
     /// Messages that the kernel takes or leaves as a whole, between a first that begins them and a
     /// last that ends them.
     Transaction { protocol: Protocol, parts: Vec<Part> },
+    /// A message of a family of generic netlink, complete but for the family's number and what
+    /// [`Self::Send`] lacks.
+    Command { family: &'static str, message: Vec<u8> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+    /// A link that no message makes.
+    Tun(Tun),
+    /// Joins a link-layer multicast address for all who use the link, or leaves it (`SIOCADDMULTI`,
+    /// `SIOCDELMULTI` of `linux/sockios.h`).
+    Membership { link: String, address: Vec<u8>, join: bool },
+}
+
+/// A persistent tun or tap, as `/dev/net/tun` makes it (`linux/if_tun.h`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tun {
+    pub name: String,
+    pub index: u32,
+    /// `IFF_TUN` or `IFF_TAP`, and `IFF_NO_PI`, `IFF_VNET_HDR`, `IFF_MULTI_QUEUE`.
+    pub flags: i32,
+    /// User and group that may attach to it.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
 }
 
 /// One message of a transaction.

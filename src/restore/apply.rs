@@ -9,6 +9,8 @@ use crate::plan::{Action, Plan, Side, Stage, Step};
 use crate::state::classes::ipset;
 
 use super::hands::{Failure, Hands};
+use super::membership;
+use super::tun;
 
 /// A step that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +26,25 @@ impl Refused {
     pub fn is_lacking(&self) -> bool {
         let errno = self.refusal.errno;
         match self.step.action {
-            Action::Send { .. } => LACKING.contains(&errno),
+            Action::Send { .. } | Action::Command { .. } => LACKING.contains(&errno),
+            // Every kernel has these.
+            Action::Membership { .. } => false,
             Action::Transaction { .. } => errno == libc::ENOENT || LACKING.contains(&errno),
+            // No `/dev/net/tun`, or no driver behind it.
+            Action::Tun(_) => matches!(errno, libc::ENOENT | libc::ENODEV | libc::ENXIO),
             // What there is of files was looked at before; here only values are refused.
             Action::Write { .. } => true,
         }
     }
 }
 
-const LACKING: [i32; 3] = [libc::EOPNOTSUPP, libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT];
+const LACKING: [i32; 4] = [
+    libc::EOPNOTSUPP,
+    libc::EAFNOSUPPORT,
+    libc::EPROTONOSUPPORT,
+    // Of an algorithm of IPsec.
+    libc::ENOSYS,
+];
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +62,10 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
         let (run, after) = rest.split_at(along);
         match way(first) {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
+            Way::Generic(family) => command(hands, family, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Devices => refused.extend(run.iter().filter_map(device)),
+            Way::Membership => memberships(run, &mut refused),
             Way::Release => {
                 for step in run {
                     release(hands, step, &mut refused)?;
@@ -70,7 +85,10 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Netlink(Side, Protocol),
+    Generic(&'static str),
     Files,
+    Devices,
+    Membership,
     Transaction,
     /// Removal of what others may still hold on to for a moment.
     Release,
@@ -82,7 +100,10 @@ fn way(step: &Step) -> Way {
             Way::Release
         }
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
+        Action::Command { family, .. } => Way::Generic(family),
         Action::Write { .. } => Way::Files,
+        Action::Tun(_) => Way::Devices,
+        Action::Membership { .. } => Way::Membership,
         Action::Transaction { .. } => Way::Transaction,
     }
 }
@@ -103,17 +124,72 @@ fn send(
     };
     let messages = run.iter().filter_map(|step| match &step.action {
         Action::Send { message, .. } => Some(message.as_slice()),
-        Action::Write { .. } | Action::Transaction { .. } => None,
+        _ => None,
     });
-    for (place, mut refusal) in socket.batch(messages).map_err(failed)? {
+    let mut verdicts = socket.batch(messages).map_err(failed)?;
+    for (_, refusal) in &mut verdicts {
         if refusal.message.is_none() {
             refusal.message = ipset::error_words(refusal.errno).map(str::to_owned);
         }
+    }
+    judge(run, verdicts, refused);
+    Ok(())
+}
+
+/// Takes over what was refused, but for what a step tolerates.
+fn judge(run: &[Step], verdicts: Vec<(usize, Refusal)>, refused: &mut Vec<Refused>) {
+    for (place, refusal) in verdicts {
         if let Some(step) = run.get(place).filter(|step| !step.tolerated.contains(&refusal.errno)) {
             refused.push(Refused { step: step.clone(), refusal });
         }
     }
+}
+
+/// Sends commands of generic netlink under the number that the kernel has for their family.
+fn command(
+    hands: &mut Hands,
+    family: &'static str,
+    run: &[Step],
+    refused: &mut Vec<Refused>,
+) -> Result<(), Failure> {
+    let failed = |source| Failure::Netlink { what: family, source };
+    let Some(id) = hands.reader.family(family).map_err(failed)?.map(|family| family.id) else {
+        let message = Some(format!("this kernel has no generic netlink family {family}"));
+        let refusal = Refusal { errno: libc::EOPNOTSUPP, message, offset: None };
+        judge(run, (0..run.len()).map(|place| (place, refusal.clone())).collect(), refused);
+        return Ok(());
+    };
+    let numbered = |step: &Step| match &step.action {
+        Action::Command { message, .. } => {
+            let mut message = message.clone();
+            message[4..6].copy_from_slice(&id.to_ne_bytes());
+            Some(message)
+        }
+        _ => None,
+    };
+    let messages: Vec<_> = run.iter().filter_map(numbered).collect();
+    let socket = hands.reader.socket(Protocol::Generic).map_err(failed)?;
+    let verdicts = socket.batch(messages.iter().map(Vec::as_slice)).map_err(failed)?;
+    judge(run, verdicts, refused);
     Ok(())
+}
+
+/// Makes a device of a process's own kind; answers the step if it was refused.
+fn device(step: &Step) -> Option<Refused> {
+    let Action::Tun(tun) = &step.action else { return None };
+    let refusal = tun::make(tun).err()?;
+    Some(Refused { step: step.clone(), refusal })
+}
+
+fn memberships(run: &[Step], refused: &mut Vec<Refused>) {
+    for step in run {
+        let Action::Membership { link, address, join } = &step.action else { continue };
+        if let Err(error) = membership::set(link, address, *join) {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            let refusal = Refusal { errno, message: None, offset: None };
+            judge(std::slice::from_ref(step), vec![(0, refusal)], refused);
+        }
+    }
 }
 
 /// Does a step that removes a set of ipset. The kernel lets go of what removed rules held on to only

@@ -41,6 +41,10 @@ pub fn allowed(image: &Image, leave_unknown: bool) -> Result<Allowed, Error> {
             }
             continue;
         };
+        // Nothing of it is ever sent or compared.
+        if class.source.is_inventory() {
+            continue;
+        }
         let kept = match outside {
             // Links that those of the host refer to are the host's.
             Some(_) => sieve.section(name, class, section, &Names::of(section)),

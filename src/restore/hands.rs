@@ -67,7 +67,7 @@ impl Hands {
         // change is then done when addresses and routes are read.
         let mut order = state::CLASSES;
         order.sort_by_key(|class| !matches!(class.source, Source::Sysctl));
-        for class in order {
+        for class in order.into_iter().filter(|class| !class.source.is_inventory()) {
             let section = self.read_class(class)?;
             snapshot.sections.insert(class.name.to_owned(), Bytes::from(section));
         }

@@ -15,7 +15,9 @@ mod check;
 mod converge;
 mod error;
 mod hands;
+mod membership;
 mod report;
+mod tun;
 
 pub use apply::Refused;
 pub use error::{Error, Undone};

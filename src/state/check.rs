@@ -177,7 +177,7 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
         Shape::Mac => length <= 32,
         Shape::Ip => matches!(length, 4 | 16),
         Shape::Via => matches!(length, 6 | 18),
-        Shape::Bytes => true,
+        Shape::Bytes | Shape::Secret => true,
         Shape::Enum(_) | Shape::Bits(_) | Shape::BitsOf(..) => matches!(length, 1 | 2 | 4 | 8),
         Shape::Nest(_) | Shape::Families(_) | Shape::Repeat(_) | Shape::List(_) => {
             attributes(payload).all(|attribute| attribute.is_ok())
@@ -188,6 +188,9 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
         Shape::Struct(fields) => {
             let size = super::decode::header_size(fields);
             (size..=size.next_multiple_of(8)).contains(&length)
+        }
+        Shape::Trailing(_, last) => {
+            payload.get(last.at..).is_some_and(|rest| fits(&last.shape, rest))
         }
         Shape::Array(size, _) => length.is_multiple_of(size.max(1)),
         Shape::Numbers(width) => length.is_multiple_of(usize::from(width.max(1))),
@@ -248,7 +251,12 @@ impl Walk<'_> {
         for field in fields {
             let end = field.at + width(&field.shape).unwrap_or(0);
             let Some(payload) = bytes.get(field.at..end) else { continue };
-            self.within(Step::Name(field.name), |walk| walk.link(field.fate, payload));
+            self.within(Step::Name(field.name), |walk| {
+                walk.link(field.fate, payload);
+                if let Shape::Struct(of) = field.shape {
+                    walk.fields(payload, of);
+                }
+            });
         }
     }
 
@@ -340,7 +348,7 @@ impl Walk<'_> {
                 }
             }
             Shape::List(_) | Shape::By(..) => self.add(Fault::Depth),
-            Shape::Struct(of) => self.fields(payload, of),
+            Shape::Struct(of) | Shape::Trailing(of, _) => self.fields(payload, of),
             Shape::Array(size, of) => {
                 for (at, item) in payload.chunks_exact(size.max(1)).enumerate() {
                     self.within(Step::Place(at), |walk| walk.fields(item, of));

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::Value;
 use super::table::{Attr, Class, Fate, Field, Shape, Source};
+use super::value::Secret;
 use crate::netlink::{align, attributes, messages};
 
 /// Nests deeper than this are shown as bytes. Tables may refer to themselves; the kernel's own limit
@@ -36,9 +37,8 @@ pub(super) fn decode_some(class: &Class, message: &[u8], named: &[&str]) -> Valu
     };
     let size = header_size(class.header);
     let (header, rest) = message.body.split_at(align(size).min(message.body.len()));
-    let fields = class.header.iter().filter(|field| named.contains(&field.name));
-    let mut entries: Entries =
-        fields.filter_map(|field| one_field(header, field, View::All)).collect();
+    let wanted = |field: &Field| named.contains(&field.name);
+    let mut entries = fields_where(header, class.header, View::All, &wanted);
     let wanted = |attr: &Attr| named.contains(&attr.name);
     entries.extend(nest_where(rest, class.attributes, View::All, 0, &wanted));
     Value::Map(entries)
@@ -77,6 +77,7 @@ pub(super) fn width(shape: &Shape) -> Option<usize> {
         Shape::U16 | Shape::I16 | Shape::Be16 => 2,
         Shape::U32 | Shape::I32 | Shape::Be32 => 4,
         Shape::U64 | Shape::I64 | Shape::Be64 => 8,
+        Shape::AddressBy(_) => 16,
         Shape::Fixed(bytes, _) => *bytes,
         Shape::Struct(fields) => header_size(fields),
         Shape::Net(inner) => return width(inner),
@@ -85,16 +86,37 @@ pub(super) fn width(shape: &Shape) -> Option<usize> {
 }
 
 pub(super) fn fields(bytes: &[u8], fields: &[Field], view: View) -> Entries {
-    fields.iter().filter_map(|field| one_field(bytes, field, view)).collect()
+    fields_where(bytes, fields, view, &|_| true)
 }
 
-fn one_field(bytes: &[u8], field: &Field, view: View) -> Option<(Cow<'static, str>, Value)> {
-    let end = field.at + width(&field.shape).unwrap_or(0);
-    let payload = bytes.get(field.at..end)?;
-    let value = by_fate(field.fate, payload, view, |payload| {
-        shape(payload, &field.shape, &[], &[], view, 0)
-    })?;
-    Some((Cow::Borrowed(field.name), value))
+fn fields_where(
+    bytes: &[u8],
+    fields: &[Field],
+    view: View,
+    wanted: &dyn Fn(&Field) -> bool,
+) -> Entries {
+    let one = |field: &Field| {
+        let end = field.at + width(&field.shape).unwrap_or(0);
+        let payload = bytes.get(field.at..end)?;
+        let value = by_fate(field.fate, payload, view, |payload| match field.shape {
+            Shape::AddressBy(family) => address(payload, bytes, fields, family),
+            _ => shape(payload, &field.shape, &[], &[], view, 0),
+        })?;
+        Some((Cow::Borrowed(field.name), value))
+    };
+    fields.iter().filter(|field| wanted(field)).filter_map(one).collect()
+}
+
+/// The address in a union of both families.
+fn address(payload: &[u8], siblings: &[u8], fields: &[Field], family: &str) -> Value {
+    let field = fields.iter().find(|field| field.name == family);
+    let family = field.and_then(|field| {
+        let end = field.at + width(&field.shape).unwrap_or(0);
+        siblings.get(field.at..end).map(number)
+    });
+    let ipv4 = family == Some(libc::AF_INET as u64);
+    let bytes = if ipv4 { &payload[..payload.len().min(4)] } else { payload };
+    ip(bytes).map_or_else(|| Value::Bytes(payload.to_vec()), Value::Address)
 }
 
 fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entries {
@@ -156,7 +178,7 @@ fn by_fate(
         return Some(whole(payload));
     }
     match fate {
-        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) => None,
+        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) | Fate::List => None,
         Fate::Map(map) => {
             let formed = (map.compared)(number(payload)).to_ne_bytes();
             let width = payload.len().min(8);
@@ -164,6 +186,7 @@ fn by_fate(
             Some(whole(&formed[from..from + width]))
         }
         Fate::Set if payload.iter().all(|byte| *byte == 0) => None,
+        Fate::SetBut(unset) if number(payload) == unset => None,
         Fate::Outside => Some(Value::Present),
         Fate::Lifetime(lifetime) => {
             let left = payload.first_chunk().filter(|_| payload.len() == 4);
@@ -205,7 +228,11 @@ fn shape(
     view: View,
     depth: usize,
 ) -> Value {
-    let bytes = || Value::Bytes(payload.to_vec());
+    let secret = matches!(shape, Shape::Secret | Shape::Fixed(_, Shape::Secret));
+    let bytes = || match secret {
+        true => Value::Secret(Secret::new(payload)),
+        false => Value::Bytes(payload.to_vec()),
+    };
     if !super::check::fits(shape, payload) || depth >= DEPTH && is_nest(shape) {
         return bytes();
     }
@@ -218,9 +245,10 @@ fn shape(
         Shape::Text => Value::Text(text(payload)),
         Shape::Flag => Value::Present,
         Shape::Mac => Value::Text(mac(payload)),
-        Shape::Ip => ip(payload).map_or_else(bytes, Value::Address),
+        Shape::Ip | Shape::AddressBy(_) => ip(payload).map_or_else(bytes, Value::Address),
         Shape::Via => payload.get(2..).and_then(ip).map_or_else(bytes, Value::Address),
         Shape::Bytes => bytes(),
+        Shape::Secret => Value::Secret(Secret::new(payload)),
         Shape::Enum(names) => named(number(payload), names),
         Shape::Bits(names) => bits(number(payload), names),
         Shape::BitsOf(names, kept) => {
@@ -243,6 +271,15 @@ fn shape(
         Shape::By(sibling, layouts) => layout(sibling, layouts, siblings, table)
             .map_or_else(bytes, |layout| self::shape(payload, layout, &[], &[], view, depth + 1)),
         Shape::Struct(of) => Value::Map(fields(payload, of, view)),
+        Shape::Trailing(of, last) => {
+            let (first, rest) = payload.split_at(last.at.min(payload.len()));
+            let mut entries = fields(first, of, view);
+            let rest = by_fate(last.fate, rest, view, |rest| {
+                self::shape(rest, &last.shape, &[], &[], view, depth + 1)
+            });
+            entries.extend(rest.map(|rest| (Cow::Borrowed(last.name), rest)));
+            Value::Map(entries)
+        }
         Shape::Array(size, of) => {
             let items = payload.chunks_exact(size.max(1));
             Value::List(items.map(|item| Value::Map(fields(item, of, view))).collect())

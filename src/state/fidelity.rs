@@ -24,6 +24,7 @@ names is never sent to a kernel; a capture that meets it lists it by name under 
 | left out | statistics, ages, and what only a dump tells: neither sent nor compared |
 | named | not carried, and told by name; the object comes back without it |
 | refused | an object that has it is not carried, and told by name |
+| listed | in the image, and shown: it belongs to programs, so that it is neither sent nor compared |
 
 ";
 
@@ -61,16 +62,32 @@ fn section(class: &Class, out: &mut String) {
         return;
     }
     if class.name == LINKS.name {
-        out.push_str(&format!(
-            "Links of these kinds come back: lo, {}. Links of other kinds are printed and compared by \
-             tables of their own, but not carried yet: a capture tells each by name.\n\n",
-            links::CARRIED.join(", ")
-        ));
+        kinds(out);
     }
     out.push_str("| field or attribute | what becomes of it |\n|---|---|\n");
     let mut page = Page { out, depth: 0 };
     page.fields("", class.header);
     page.attributes("", class.attributes);
+}
+
+/// Kinds of links: those that come back, and those that do not.
+fn kinds(out: &mut String) {
+    let these = |live: bool| -> String {
+        let kinds = links::CARRIED.iter().filter(|(_, tested)| *tested == live);
+        kinds.map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ")
+    };
+    out.push_str(&format!(
+        "Links of these kinds come back: lo, {}. From the headers, not tested live: {}. A capture names \
+         those of other kinds, and all those that stand on a link or on sockets of another namespace (but \
+         for veth): a macvlan on a link of the node has to be made by whoever made it.\n\n\
+         | kind | why it is not carried |\n|---|---|\n",
+        these(true),
+        these(false),
+    ));
+    for (kind, why) in links::LEFT {
+        out.push_str(&format!("| `{kind}` | {why} |\n"));
+    }
+    out.push('\n');
 }
 
 struct Page<'a> {
@@ -86,6 +103,10 @@ impl Page<'_> {
 
     fn fields(&mut self, within: &str, fields: &[Field]) {
         for field in fields {
+            if let (Fate::Keep, Shape::Struct(of)) = (field.fate, field.shape) {
+                self.fields(&join(within, field.name), of);
+                continue;
+            }
             self.row(&join(within, field.name), &words(field.fate, &field.shape));
         }
     }
@@ -116,13 +137,17 @@ impl Page<'_> {
             Shape::Repeat(table) => self.attributes(&format!("{path}[]"), table),
             Shape::By(sibling, layouts) => {
                 let of_links = matches!(sibling, "kind" | "slave_kind");
-                let told = |name: &&str| !of_links || links::CARRIED.contains(name);
+                let told = |name: &&str| !of_links || links::is_carried(name);
                 for (name, layout) in layouts.iter().filter(|(name, _)| told(name)) {
                     self.inner(&format!("{path}({name})"), layout);
                 }
             }
             Shape::List(item) if is_compound(item) => self.inner(&format!("{path}[]"), item),
             Shape::Struct(fields) => self.fields(path, fields),
+            Shape::Trailing(fields, last) => {
+                self.fields(path, fields);
+                self.row(&join(path, last.name), &words(last.fate, &last.shape));
+            }
             Shape::Array(_, fields) => self.fields(&format!("{path}[]"), fields),
             Shape::Nexthops(table) => {
                 let path = format!("{path}[]");
@@ -150,6 +175,7 @@ fn is_compound(shape: &Shape) -> bool {
             | Shape::Repeat(_)
             | Shape::By(..)
             | Shape::Struct(_)
+            | Shape::Trailing(..)
             | Shape::Array(..)
             | Shape::Nexthops(_)
     )
@@ -157,6 +183,7 @@ fn is_compound(shape: &Shape) -> bool {
 
 fn words(fate: Fate, shape: &Shape) -> String {
     match fate {
+        Fate::Keep if is_secret(shape) => "kept, and never printed".to_owned(),
         Fate::Keep => match kept_bits(shape) {
             Some(bits) => format!("kept: {bits}"),
             None => "kept".to_owned(),
@@ -165,6 +192,8 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Strip => "left out".to_owned(),
         Fate::Zero => "mended: sent as 0".to_owned(),
         Fate::Set => "kept, unless it is 0".to_owned(),
+        Fate::SetBut(unset) => format!("kept, unless it is {unset}"),
+        Fate::AsFlag => "kept, sent as a flag".to_owned(),
         Fate::Fill(value) => format!("mended: sent as {value:#x}"),
         Fate::Send => "sent, not compared".to_owned(),
         Fate::Map(_) => "mended: sent and compared without what ages".to_owned(),
@@ -177,7 +206,12 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Synthesise => "mended: set by a step of its own".to_owned(),
         Fate::Leave => "named".to_owned(),
         Fate::Refuse => "refused".to_owned(),
+        Fate::List => "listed".to_owned(),
     }
+}
+
+fn is_secret(shape: &Shape) -> bool {
+    matches!(shape, Shape::Secret | Shape::Fixed(_, Shape::Secret))
 }
 
 /// Names of the bits that are kept, where not all are.

@@ -24,7 +24,7 @@ pub use decode::decode;
 pub use object::{Names, Object, objects};
 pub use reader::{ReadError, Reader};
 pub use replay::{replay, replay_where, set_field};
-pub use value::{Value, field, to_json};
+pub use value::{Secret, Value, field, to_json};
 
 #[cfg(test)]
 mod recorded;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::netlink::{Error, Family, Protocol, Socket};
+use super::table::GENERIC;
+use crate::netlink::{Error, Family, Malformed, Protocol, Socket, messages};
 
 /// A class could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +74,41 @@ impl Reader {
         Ok(())
     }
 
+    /// All objects that the commands of a family tell of, appended to `into` as messages of the type
+    /// [`GENERIC`]; none where the kernel has no such family.
+    ///
+    /// # Errors
+    /// As [`Socket::dump`].
+    pub fn generic(
+        &mut self,
+        family: &str,
+        dumps: &[u8],
+        gets: &[u8],
+        into: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let Some(family) = self.family(family)?.cloned() else { return Ok(()) };
+        let start = into.len();
+        for command in dumps {
+            self.dump(Protocol::Generic, family.id, &family.header(*command), into)?;
+        }
+        for command in gets {
+            let answer = self.socket(Protocol::Generic)?.get(family.id, &family.header(*command))?;
+            into.extend_from_slice(&answer);
+        }
+        for kind in kinds(&into[start..])? {
+            into[start + kind..start + kind + 2].copy_from_slice(&GENERIC.to_ne_bytes());
+        }
+        Ok(())
+    }
+
     /// Whether a dump was interrupted since this was last asked.
     pub fn take_interrupted(&mut self) -> bool {
         std::mem::take(&mut self.interrupted)
     }
+}
+
+/// Where the type of each message stands.
+fn kinds(all: &[u8]) -> Result<Vec<usize>, Malformed> {
+    let place = |bytes: &[u8]| bytes.as_ptr().addr() - all.as_ptr().addr() + 4;
+    messages(all).map(|message| message.map(|message| place(message.bytes))).collect()
 }

@@ -139,6 +139,50 @@ pub enum Source {
         /// Reads the objects of a section again, one by one.
         again: fn(&mut crate::state::Reader, &[u8]) -> Result<Vec<u8>, crate::state::ReadError>,
     },
+    /// Objects of a family of generic netlink. Families are numbered by the running kernel: in a section
+    /// their messages have the type [`GENERIC`], and get the family's number when they are sent. Of
+    /// changes nobody is told, so a capture reads the class twice and compares.
+    Generic {
+        family: &'static str,
+        /// Commands (`genlmsghdr.cmd`) that are asked as dumps, and those that are asked as they are.
+        dumps: &'static [u8],
+        gets: &'static [u8],
+    },
+    /// What a namespace holds that belongs to programs and not to it. It is read once, when all else
+    /// holds; kept and shown; and never sent or compared. The section holds messages.
+    Inventory(fn(&mut crate::state::Reader) -> Result<Vec<u8>, crate::state::ReadError>),
+}
+
+impl Source {
+    /// Whether the objects are only listed.
+    #[must_use]
+    pub const fn is_inventory(&self) -> bool {
+        matches!(self, Self::Inventory(_))
+    }
+
+    /// Whether nobody is told of changes, so that only a second reading shows them.
+    #[must_use]
+    pub const fn is_unannounced(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(_)
+                | Self::Generic { .. }
+                | Self::Netlink { groups: [], .. }
+                | Self::Watched { groups: [], .. }
+        )
+    }
+}
+
+/// Type of the messages of generic netlink in a section (`NLMSG_MIN_TYPE` of `linux/netlink.h`).
+pub const GENERIC: u16 = 0x10;
+
+/// `struct genlmsghdr` (`linux/genetlink.h`) of a message that makes an object by `command`.
+#[must_use]
+pub const fn generic_header(command: u8) -> [Field; 2] {
+    [
+        Field::new("command", 0, Shape::U8, Fate::Fill(command as u64)),
+        Field::new("version", 1, Shape::U8, Fate::Send),
+    ]
 }
 
 /// One dump request.
@@ -212,6 +256,11 @@ impl Attr {
     }
 
     #[must_use]
+    pub const fn list(id: u16, name: &'static str, shape: Shape) -> Self {
+        Self::new(id, name, shape, Fate::List)
+    }
+
+    #[must_use]
     pub const fn refuse(id: u16, name: &'static str) -> Self {
         Self::new(id, name, Shape::Bytes, Fate::Refuse)
     }
@@ -242,10 +291,15 @@ pub enum Shape {
     Mac,
     /// An IPv4 or IPv6 address by its length (4 or 16).
     Ip,
+    /// 16 bytes that hold an IPv4 or IPv6 address, as the family in the sibling field of this name
+    /// says. In structs and headers.
+    AddressBy(&'static str),
     /// `struct rtvia`: a family and an address of it.
     Via,
     /// Printed as hexadecimal.
     Bytes,
+    /// A key: compared, and never printed.
+    Secret,
     /// A shape of variable size at a fixed size in bytes: for enumerations, bits, addresses and bytes in structs.
     Fixed(usize, &'static Shape),
     /// A number with names: `(value, name)`. The width is the payload's (1, 2, 4 or 8).
@@ -268,6 +322,9 @@ pub enum Shape {
     Families(&'static [Attr]),
     /// A fixed struct.
     Struct(&'static [Field]),
+    /// A fixed struct, and after it bytes of any length that are one more field; the place of that one
+    /// is the struct's size.
+    Trailing(&'static [Field], &'static Field),
     /// A list of fixed structs, one after another without attribute headers, each of this many bytes.
     Array(usize, &'static [Field]),
     /// `rtnexthop` entries, each with attributes of its own (`RTA_MULTIPATH`).
@@ -289,6 +346,11 @@ pub enum Fate {
     Zero,
     /// Sent and compared unless all its bytes are zero: the kernel tells the unset form, and refuses to be told it.
     Set,
+    /// As [`Self::Set`], for a number other than 0.
+    SetBut(u64),
+    /// Told as a number, sent as an attribute without a payload where it is not 0
+    /// (`IFLA_VXLAN_TTL_INHERIT`); compared as told.
+    AsFlag,
     /// Sent with this number in place of the captured one; not compared.
     Fill(u64),
     /// Sent as captured, not compared.
@@ -310,6 +372,8 @@ pub enum Fate {
     Leave,
     /// Where it is present the object can't be carried: named at capture, refused in an image.
     Refuse,
+    /// Shown, neither sent nor compared: the class is an inventory.
+    List,
 }
 
 /// How a time left is counted: 32 bits of the host's byte order, or 64 of the network's.

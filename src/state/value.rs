@@ -14,10 +14,40 @@ pub enum Value {
     Text(String),
     Address(IpAddr),
     Bytes(Vec<u8>),
+    /// A key, which is never printed.
+    Secret(Secret),
     /// An attribute that is only there or not.
     Present,
     Map(Vec<(Cow<'static, str>, Value)>),
     List(Vec<Value>),
+}
+
+/// Bytes that are compared, and printed by nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    /// Whether there is a key, and all of it is zero.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|byte| *byte == 0)
+    }
+}
+
+impl Display for Secret {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(no key)" } else { "(secret)" })
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
 }
 
 /// The value at `path`: names (or positions in lists) joined by `.`, for example `linkinfo.data.ttl`.
@@ -76,6 +106,7 @@ impl Display for Value {
             Self::Text(text) => f.write_str(text),
             Self::Address(address) => write!(f, "{address}"),
             Self::Bytes(bytes) => f.write_str(&hex::encode(bytes)),
+            Self::Secret(secret) => secret.fmt(f),
             Self::Present => f.write_str("set"),
             Self::Map(entries) => {
                 for (at, (name, value)) in entries.iter().enumerate() {
@@ -109,6 +140,7 @@ pub fn to_json(value: &Value) -> serde_json::Value {
         Value::Text(text) => Json::from(text.as_str()),
         Value::Address(address) => Json::from(address.to_string()),
         Value::Bytes(bytes) => Json::from(hex::encode(bytes)),
+        Value::Secret(secret) => Json::from(secret.to_string()),
         Value::Present => Json::from(true),
         Value::Map(entries) => Json::Object(
             entries.iter().map(|(name, value)| (name.to_string(), to_json(value))).collect(),

@@ -39,7 +39,7 @@ fn with(class: &Class, section: Bytes) -> Objects {
 fn each_object_that_is_missing_or_too_much_is_named() {
     let names = Names::of(&IMAGE.snapshot.sections["links"]);
     let mut tried = 0;
-    for class in CLASSES {
+    for class in CLASSES.into_iter().filter(|class| !class.source.is_inventory()) {
         let objects = state::objects(class, &IMAGE.snapshot.sections[class.name]).unwrap();
         let full = with(class, section(objects.iter()));
         for place in (0..objects.len()).step_by(objects.len().div_ceil(MOST).max(1)) {

@@ -27,30 +27,6 @@ pub(super) fn folder(path: &str) -> Result<Vec<String>, ReadError> {
         .map_err(failed)
 }
 
-/// Link-layer addresses that `ip maddr add` made: those with a global use. The others follow from
-/// IP addresses and from sockets.
-pub(super) fn multicast_addresses(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    let text = read("/proc/thread-self/net/dev_mcast")?;
-    let mut found = Vec::new();
-    for line in text.lines() {
-        // Index, name, users, global use, address.
-        let mut words = line.split_whitespace().skip(1);
-        if let (Some(link), _, Some(global), Some(address)) =
-            (words.next(), words.next(), words.next(), words.next())
-            && global != "0"
-        {
-            found.push(format!("{} on {link}", colons(address)));
-        }
-    }
-    Ok(found)
-}
-
-/// `01005e000001` as people write it.
-fn colons(digits: &str) -> String {
-    let pairs = digits.as_bytes().chunks(2).map(String::from_utf8_lossy);
-    pairs.collect::<Vec<_>>().join(":")
-}
-
 /// Interfaces of a multicast routing daemon (`ip_mr_vif`, `ip6_mr_vif`), after a heading each.
 pub(super) fn multicast_routes(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
     let mut found = Vec::new();

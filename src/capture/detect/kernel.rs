@@ -5,16 +5,13 @@ use crate::netlink::{Attribute, Error, Message, Protocol, attributes, messages};
 use crate::state::{ReadError, Reader};
 
 const RTM_GETLINK: u16 = 18;
-const RTM_GETROUTE: u16 = 26;
 const RTM_GETNEIGH: u16 = 30;
 const RTM_GETQDISC: u16 = 38;
-const RTM_GETADDRLABEL: u16 = 74;
+const RTM_GETNSID: u16 = 90;
 const RTM_GETMDB: u16 = 86;
 const RTM_GETVLAN: u16 = 114;
 const AF_BRIDGE: u8 = 7;
-const AF_MPLS: u8 = 28;
 
-const XFRM_MSG_GETSA: u16 = 0x12;
 const XFRM_MSG_GETPOLICY: u16 = 0x15;
 
 /// Dumps, and names what each message tells of, if anything.
@@ -83,70 +80,30 @@ pub(super) fn qdiscs(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
     Ok(made.into_iter().map(|(link, kind)| format!("{kind} on {}", probe.link(link))).collect())
 }
 
-/// Policies; one question for their number would not tell those of other namespaces apart.
-pub(super) fn xfrm_policies(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    let one = |_: &Message<'_>| Some(());
-    let found = dump(probe.reader, "policies", Protocol::Xfrm, XFRM_MSG_GETPOLICY, &[], one)?;
-    Ok(count(found.len(), "policies"))
+/// Policies of single sockets, which only their programs can set.
+pub(super) fn xfrm_socket_policies(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    // `dir` of `struct xfrm_userpolicy_info`.
+    let of_socket = |message: &Message<'_>| (*message.body.get(160)? > 2).then_some(());
+    let found = dump(probe.reader, "policies", Protocol::Xfrm, XFRM_MSG_GETPOLICY, &[], of_socket)?;
+    Ok(count(found.len(), "policies of sockets"))
 }
 
-pub(super) fn xfrm_states(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    let one = |_: &Message<'_>| Some(());
-    let found = dump(probe.reader, "states", Protocol::Xfrm, XFRM_MSG_GETSA, &[], one)?;
-    Ok(count(found.len(), "states"))
+/// Numbers that the namespace has for others, beside those of links' other ends. Whom they are of can't
+/// be told from inside.
+pub(super) fn namespace_ids(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const NETNSA_NSID: u16 = 1;
+    const IFLA_LINK_NETNSID: u16 = 37;
+    let of_link =
+        |message: &Message<'_>| Some(find(message, 16, IFLA_LINK_NETNSID)?.number() as u32);
+    let used = dump(probe.reader, "links", Protocol::Route, RTM_GETLINK, &[0; 16], of_link)?;
+    let id = |message: &Message<'_>| Some(find(message, 4, NETNSA_NSID)?.number() as u32);
+    let all = dump(probe.reader, "namespace ids", Protocol::Route, RTM_GETNSID, &[0; 4], id)?;
+    let others = all.into_iter().filter(|id| !used.contains(id));
+    Ok(others.map(|id| format!("id {id} of another namespace")).collect())
 }
 
 fn count(number: usize, what: &str) -> Vec<String> {
     if number == 0 { Vec::new() } else { vec![format!("{what}: {number}")] }
-}
-
-/// Routes of MPLS labels. A kernel without MPLS answers with those of all other families.
-pub(super) fn mpls_routes(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const RTA_DST: u16 = 1;
-    let body = [AF_MPLS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    dump(probe.reader, "MPLS routes", Protocol::Route, RTM_GETROUTE, &body, |message| {
-        if message.body.first() != Some(&AF_MPLS) {
-            return None;
-        }
-        // RFC 3032: the label is the first 20 bits.
-        let entry = find(message, body.len(), RTA_DST)?.payload.first_chunk().copied()?;
-        Some(format!("label {}", u32::from_be_bytes(entry) >> 12))
-    })
-}
-
-/// Labels of RFC 6724 (and the older ones of RFC 3484 that Linux keeps) that the kernel gives every
-/// namespace (`net/ipv6/addrlabel.c`): prefix, length, label.
-const LABELS: &[(&str, u8, u32)] = &[
-    ("::1", 128, 0),
-    ("::", 0, 1),
-    ("2002::", 16, 2),
-    ("::", 96, 3),
-    ("::ffff:0.0.0.0", 96, 4),
-    ("fc00::", 7, 5),
-    ("2001::", 32, 6),
-    ("2001:10::", 28, 7),
-    ("fec0::", 10, 11),
-    ("3ffe::", 16, 12),
-];
-
-/// Labels that the kernel did not make.
-pub(super) fn address_labels(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const IFAL_ADDRESS: u16 = 1;
-    const IFAL_LABEL: u16 = 2;
-    // `struct ifaddrlblmsg`: family, -, prefix length, flags, link, sequence.
-    let body = [libc::AF_INET6 as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    dump(probe.reader, "address labels", Protocol::Route, RTM_GETADDRLABEL, &body, |message| {
-        let address: [u8; 16] = find(message, body.len(), IFAL_ADDRESS)?.payload.try_into().ok()?;
-        let address = std::net::Ipv6Addr::from(address).to_string();
-        let length = *message.body.get(2)?;
-        let label = u32::try_from(find(message, body.len(), IFAL_LABEL)?.number()).ok()?;
-        let kernels = LABELS.iter().any(|(prefix, bits, number)| {
-            let prefix: Result<std::net::Ipv6Addr, _> = prefix.parse();
-            prefix.is_ok_and(|prefix| prefix.to_string() == address)
-                && (*bits, *number) == (length, label)
-        });
-        (!kernels).then(|| format!("{address}/{length} label {label}"))
-    })
 }
 
 /// Forwarding entries that somebody made: those of a bridge that do not age, and those that name a

@@ -1,25 +1,40 @@
 //! The classes, one file each.
 
+mod address_labels;
 mod addresses;
 pub mod conntrack;
 mod encapsulations;
 mod families;
+mod fou;
+pub mod ioam6;
 pub mod ipset;
 pub mod links;
+mod mpls_routes;
+pub mod mptcp;
+pub mod multicast;
 mod neighbour_tables;
 mod neighbours;
 mod nexthops;
 pub mod nftables;
 mod routes;
 mod rules;
+pub mod segments;
+mod sockets;
 pub mod sysctls;
+pub mod xfrm;
 
 use super::table::Class;
 
+pub use address_labels::ADDRESS_LABELS;
 pub use addresses::ADDRESSES;
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
+pub use fou::FOU;
+pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
 pub use ipset::{IPSET_MEMBERS, IPSETS};
 pub use links::LINKS;
+pub use mpls_routes::MPLS_ROUTES;
+pub use mptcp::{MPTCP_ENDPOINTS, MPTCP_LIMITS};
+pub use multicast::{MULTICAST_ADDRESSES, MULTICAST_GROUPS};
 pub use neighbour_tables::NEIGHBOUR_TABLES;
 pub use neighbours::{NEIGHBOURS, PROXY_NEIGHBOURS};
 pub use nexthops::NEXTHOPS;
@@ -28,10 +43,13 @@ pub use nftables::{
 };
 pub use routes::ROUTES;
 pub use rules::RULES;
+pub use segments::{SEG6_HMAC, SEG6_SOURCE};
+pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
+pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 20] = [
+pub static CLASSES: [&Class; 37] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -41,6 +59,20 @@ pub static CLASSES: [&Class; 20] = [
     &NEXTHOPS,
     &RULES,
     &ROUTES,
+    &MPLS_ROUTES,
+    &MULTICAST_ADDRESSES,
+    &ADDRESS_LABELS,
+    &MPTCP_LIMITS,
+    &MPTCP_ENDPOINTS,
+    &SEG6_HMAC,
+    &SEG6_SOURCE,
+    &IOAM6_SCHEMAS,
+    &IOAM6_NAMESPACES,
+    &FOU,
+    &XFRM_THRESHOLDS,
+    &XFRM_STATES,
+    &XFRM_POLICIES,
+    &XFRM_DEFAULTS,
     &IPSETS,
     &IPSET_MEMBERS,
     &NFT_TABLES,
@@ -52,6 +84,9 @@ pub static CLASSES: [&Class; 20] = [
     &NFT_RULES,
     &CONNTRACK,
     &CONNTRACK_EXPECTATIONS,
+    &SOCKETS,
+    &PACKET_SOCKETS,
+    &MULTICAST_GROUPS,
 ];
 
 /// The class of this name.

@@ -1,0 +1,218 @@
+//! Small tables against iproute2: address labels, Multipath TCP, segment routing, measurement. Kinds
+//! that this project's machines lack (foo over UDP, MPLS routing) are tested as messages.
+
+mod netns;
+mod returns;
+
+use netckpt::image::Snapshot;
+use netckpt::netlink::{Builder, messages};
+use netckpt::plan::{Action, Objects, Stage, plan};
+use netckpt::state::classes::{FOU, LINKS, MPLS_ROUTES, MPTCP_ENDPOINTS};
+use netckpt::state::table::Class;
+use netckpt::state::{Names, Verdict, check, decode};
+use netns::Pair;
+use returns::{comes_back, image};
+
+#[test]
+fn address_labels_come_back_and_removed_ones_stay_away() {
+    let returned = comes_back(
+        "labels",
+        "ip addrlabel add prefix 2001:db8::/32 dev eth0 label 99
+         ip addrlabel add prefix 2001:db8:1::/32 label 100
+         ip addrlabel add prefix fd77::/32 label 101
+         ip addrlabel del prefix 2002::/16 label 2
+         ip addrlabel del prefix fc00::/7 label 5
+         ip addrlabel add prefix fc00::/7 label 77
+         # The kernel looks for an equal one only up to where it puts the new one.
+         ip addrlabel add prefix 3ffe::/16 label 55 || true",
+        &["ip addrlabel"],
+    );
+    returned.expect("every kernel has this").notices(&[
+        ("ip addrlabel del prefix fd77::/32 label 101", "fd77::/32 label 101: missing"),
+        ("ip addrlabel add prefix 2002::/16 label 2", "not in the image"),
+        (
+            "ip addrlabel del prefix fc00::/7 label 77; ip addrlabel add prefix fc00::/7 label 78",
+            "label is 78 instead of 77",
+        ),
+    ]);
+}
+
+#[test]
+fn all_labels_may_be_gone() {
+    let gone = comes_back("no-labels", "ip addrlabel flush", &["ip addrlabel"]);
+    gone.expect("every kernel has this");
+}
+
+#[test]
+fn endpoints_and_limits_of_multipath_tcp_come_back() {
+    let Some(returned) = comes_back(
+        "mptcp",
+        "ip mptcp limits set subflows 5 add_addr_accepted 3
+         ip mptcp endpoint add 10.61.0.2 id 9 dev eth0 subflow backup
+         ip mptcp endpoint add fd61::2 id 3 subflow fullmesh
+         ip mptcp endpoint add 10.61.0.2 id 7 port 4000 signal
+         ip mptcp endpoint add 192.0.2.9 id 1 signal",
+        &["ip mptcp limits", "ip mptcp endpoint", "ss -HltnM | tr -s ' '"],
+    ) else {
+        return;
+    };
+    returned.notices(&[
+        ("ip mptcp endpoint delete id 3", "fd61::2 id 3 subflow,fullmesh: missing"),
+        ("ip mptcp endpoint add 192.0.2.10 id 200 signal", "not in the image"),
+        (
+            "ip mptcp endpoint change id 1 nobackup; ip mptcp limits set subflows 1",
+            "subflows is 1 instead of 5",
+        ),
+    ]);
+}
+
+/// `ip` asks for the secret at the terminal, if there is one.
+const KEY: &str = "setsid -w ip sr hmac set";
+
+#[test]
+fn keys_and_source_of_segment_routing_come_back() {
+    let script = format!(
+        "printf 'secret12\\nsecret12\\n' | {KEY} 17 sha256 >/dev/null
+         printf 'other\\nother\\n' | {KEY} 18 sha1 >/dev/null
+         ip sr tunsrc set fd61::77"
+    );
+    let questions = ["ip sr hmac show | sort", "ip sr tunsrc show"];
+    let Some(returned) = comes_back("segments", &script, &questions) else { return };
+    let changed = format!("printf 'secret13\\nsecret13\\n' | {KEY} 17 sha256 >/dev/null");
+    let removed = format!("printf '\\n\\n' | {KEY} 18 sha1 >/dev/null");
+    returned.notices(&[
+        (&changed, "key 17 (sha256): secret is (secret) instead of (secret)"),
+        (&removed, "key 18 (sha1): missing"),
+        ("ip sr tunsrc set fd61::78", "source is fd61::78 instead of fd61::77"),
+    ]);
+}
+
+#[test]
+fn namespaces_and_schemas_of_measurement_come_back() {
+    let Some(returned) = comes_back(
+        "measurement",
+        "ip ioam namespace add 5 data 0x10 wide 0x20
+         ip ioam namespace add 6
+         ip ioam schema add 7 hello
+         ip ioam schema add 8 'a longer one'
+         ip ioam namespace set 5 schema 7",
+        &["ip ioam namespace show | sort", "ip ioam schema show | sort"],
+    ) else {
+        return;
+    };
+    returned.notices(&[
+        ("ip ioam namespace del 6", "namespace 6: missing"),
+        ("ip ioam namespace set 5 schema none", "schema is absent instead of 7"),
+        ("ip ioam namespace set 6 schema 8", "schema is 8 instead of absent"),
+        ("ip ioam schema del 7", "schema 7: missing"),
+        ("ip ioam namespace add 9", "not in the image"),
+    ]);
+}
+
+#[test]
+fn ids_of_third_namespaces_are_named() {
+    let pair = Pair::wired("ids");
+    pair.pod.sh(&format!("ip netns set {} 77", pair.pod.name()));
+    let lost = image(&pair).manifest.not_carried;
+    let named =
+        |id: u32| lost.iter().any(|lost| lost.object == format!("id {id} of another namespace"));
+    assert!(named(77), "{lost:#?}");
+    assert!(lost.iter().all(|lost| !lost.matters), "{lost:#?}");
+    // That of the node's end of eth0 is the link's.
+    assert!(!named(0), "{lost:#?}");
+}
+
+fn section(class: &Class, section: Vec<u8>) -> Objects {
+    let sections = [(class.name.to_owned(), section.into())];
+    Objects::read(&Snapshot { sections: sections.into() }, 0).unwrap()
+}
+
+/// What is done for one class on the way from one section to another, in order.
+fn done(class: &Class, from: Vec<u8>, to: Vec<u8>) -> Vec<(Stage, Vec<u8>)> {
+    let (from, to) = (section(class, from), section(class, to));
+    let plan = plan(&from, &to, &Default::default()).unwrap();
+    let message = |action: Action| match action {
+        Action::Send { message, .. } | Action::Command { message, .. } => message,
+        other => panic!("{other:?}"),
+    };
+    plan.steps.into_iter().map(|step| (step.stage, message(step.action))).collect()
+}
+
+#[test]
+fn ports_of_foo_over_udp_by_their_header() {
+    let port = |port: u16, kind: u8| {
+        let mut builder = Builder::new(FOU.tells, 0, &[1, 1, 0, 0]);
+        builder.put(1, &port.to_be_bytes()).put(2, &[2]).put(3, &[47]).put(4, &[kind]);
+        builder.put(6, &[10, 61, 0, 2]).put(10, &[0, 0]).put_u32(11, 0);
+        builder.finish()
+    };
+    assert_eq!(check(&FOU, &port(5555, 1), &Names::default()), []);
+    let steps = done(&FOU, [port(5555, 1), port(6666, 1)].concat(), port(5555, 2));
+    let told: Vec<_> = steps
+        .iter()
+        .map(|(stage, message)| {
+            assert_eq!(*stage, Stage::Tables);
+            let value = decode(&FOU, message);
+            (value.number("command").unwrap(), value.number("port").unwrap(), value.number("type"))
+        })
+        .collect();
+    // `FOU_CMD_DEL` is 2, `FOU_CMD_ADD` 1.
+    assert_eq!(told, [(2, 6666, None), (2, 5555, None), (1, 5555, Some(2))]);
+    let mut elsewhere = Builder::new(FOU.tells, 0, &[1, 1, 0, 0]);
+    elsewhere.put_u32(11, 99);
+    assert_eq!(
+        check(&FOU, &elsewhere.finish(), &Names::default())[0].fault.verdict(),
+        Verdict::Hostile
+    );
+}
+
+/// Label 100 through 10.61.0.1, to be swapped for 200 and 201: `struct rtmsg` of `AF_MPLS`.
+fn label(label: u32, flags: u32) -> Vec<u8> {
+    let mut header = [28, 20, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    let mut builder = Builder::new(MPLS_ROUTES.tells, 0, &header);
+    // RFC 3032: 20 bits of label, 3 of class, the bottom of the stack, 8 of time to live.
+    let entry = |label: u32, bottom: u32| (label << 12 | bottom << 8).to_be_bytes();
+    builder.put(1, &entry(label, 1)).put_u32(4, 1);
+    builder.put(18, &[2, 0, 10, 61, 0, 1]).put(19, &[entry(200, 0), entry(201, 1)].concat());
+    builder.put(26, &[1]);
+    builder.finish()
+}
+
+#[test]
+fn routes_of_mpls_labels_by_their_header() {
+    let told = label(100, 0x10);
+    let steps = done(&MPLS_ROUTES, label(7, 0), told.clone());
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[0].0, Stage::RemoveRoutes);
+    let (stage, sent) = &steps[1];
+    assert_eq!(*stage, Stage::FarRoutes, "after the links, and long after the number of labels");
+    assert!(Stage::Sysctls < Stage::FarRoutes);
+    // As told, but for the flag of a link that is down.
+    let plain = label(100, 0);
+    let bodies = [sent, &plain].map(|bytes| messages(bytes).next().unwrap().unwrap().body);
+    assert_eq!(bodies[0], bodies[1]);
+    let found = check(&MPLS_ROUTES, &told, &Names::default());
+    assert_eq!(found[0].to_string(), "label 100: oif: refers to link 1, which is not in the image");
+}
+
+/// References to links that the image does not have, and commands that are none of the table's.
+#[test]
+fn what_no_kernel_said_is_refused() {
+    let endpoint = |id: u8, index: u32| {
+        let mut builder = Builder::new(MPTCP_ENDPOINTS.tells, 0, &[8, 1, 0, 0]);
+        let nest = builder.begin(1 | Builder::NESTED);
+        builder.put(1, &[2, 0]).put(2, &[id]).put(3, &[10, 0, 0, 1]);
+        builder.put_u32(6, 1).put_u32(7, index).end(nest);
+        builder.finish()
+    };
+    let found = check(&MPTCP_ENDPOINTS, &endpoint(1, 5), &Names::default());
+    assert_eq!(found[0].fault.verdict(), Verdict::Hostile, "{found:?}");
+    // Whatever command an image names, the one that adds is sent.
+    let steps = done(&MPTCP_ENDPOINTS, Vec::new(), endpoint(1, 0));
+    assert_eq!(decode(&MPTCP_ENDPOINTS, &steps[0].1).number("command"), Some(1));
+    assert_eq!(
+        check(&LINKS, &endpoint(1, 0), &Names::default())[0].fault.verdict(),
+        Verdict::Hostile
+    );
+}
