@@ -77,31 +77,6 @@ impl Class {
         grows: false,
         shown_by: "",
     };
-
-    /// Whether [`Self::mend`], [`Self::faults`], [`Self::also`] and [`Self::fleeting`] look at a value at all: most
-    /// classes have the [`Self::BASE`]'s, for which none need be made of thousands of messages.
-    #[must_use]
-    pub fn mends(&self) -> bool {
-        !std::ptr::fn_addr_eq(self.mend, Self::BASE.mend)
-    }
-
-    /// As [`Self::mends`].
-    #[must_use]
-    pub fn compares_more(&self) -> bool {
-        !std::ptr::fn_addr_eq(self.also, Self::BASE.also)
-    }
-
-    /// As [`Self::mends`].
-    #[must_use]
-    pub fn finds_faults(&self) -> bool {
-        !std::ptr::fn_addr_eq(self.faults, Self::BASE.faults)
-    }
-
-    /// As [`Self::mends`].
-    #[must_use]
-    pub fn may_be_fleeting(&self) -> bool {
-        !std::ptr::fn_addr_eq(self.fleeting, Self::BASE.fleeting)
-    }
 }
 
 /// How a class is read.
