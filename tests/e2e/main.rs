@@ -11,6 +11,7 @@ mod checkpoint;
 mod deletion;
 mod lab;
 mod migrate;
+mod paths;
 mod pods;
 mod restored;
 mod storages;

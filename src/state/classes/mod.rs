@@ -23,6 +23,7 @@ mod sockets;
 pub mod sysctls;
 pub mod tc;
 pub mod xfrm;
+pub mod xtables;
 
 use super::table::Class;
 
@@ -49,9 +50,10 @@ pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
 pub use tc::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
+pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 42] = [
+pub static CLASSES: [&Class; 45] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -77,6 +79,9 @@ pub static CLASSES: [&Class; 42] = [
     &XFRM_DEFAULTS,
     &IPSETS,
     &IPSET_MEMBERS,
+    &IPTABLES,
+    &IP6TABLES,
+    &ARPTABLES,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,
