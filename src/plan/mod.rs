@@ -14,6 +14,7 @@ mod conntrack;
 mod difference;
 mod draft;
 mod ipset;
+mod known;
 mod link;
 mod links;
 mod neighbours;
@@ -25,6 +26,7 @@ mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
+pub mod tc;
 mod tables;
 mod veth;
 mod xfrm;
@@ -125,7 +127,8 @@ impl Error {
 /// # Errors
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
-    let sides = Sides { from, to };
+    let told = known::as_told(from, to);
+    let sides = Sides { from: told.as_ref().unwrap_or(from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     sysctls::plan(&sides, &mut draft);
@@ -141,6 +144,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     tables::plan(&sides, &mut draft);
+    tc::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -153,6 +157,7 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "tc-filters" => Some(tc::group),
         "address-labels" => Some(tables::group),
         "xfrm-policies" => Some(nftables::of_all),
         "nft-tables" => Some(nftables::of_all),
