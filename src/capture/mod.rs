@@ -15,6 +15,9 @@ mod sift;
 mod sysctls;
 mod watch;
 
+pub(crate) use image::kernel;
+pub use sysctls::Files;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -30,7 +30,11 @@ pub fn replay_where(
     let Some((header, rest)) = captured.body.split_at_checked(size) else { return Vec::new() };
     let mut builder = Builder::new(kind, flags, &fields(header, class.header));
     builder.raw(&nest(rest, class.attributes, &wanted, 0));
-    for (id, payload) in (class.mend)(&super::decode(class, message)) {
+    let mended = match class.mends() {
+        true => (class.mend)(&super::decode(class, message)),
+        false => Vec::new(),
+    };
+    for (id, payload) in mended {
         if class.attributes.iter().find(|attr| attr.id == id).is_none_or(&wanted) {
             builder.put(id, &payload);
         }
