@@ -27,7 +27,7 @@ fn section<'a>(objects: impl Iterator<Item = &'a Object>) -> Bytes {
 
 /// The class's section and those without which it is not looked at.
 fn with(class: &Class, section: Bytes) -> Objects {
-    let mut sections: BTreeMap<_, _> = ["links", "nft-tables"]
+    let mut sections: BTreeMap<_, _> = ["links", "nft-tables", "ipsets"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), IMAGE.snapshot.sections.get(name)?.clone())))
         .collect();
