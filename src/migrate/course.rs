@@ -140,9 +140,13 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
         let (from, to, container) = (self.from(), &self.request.to, self.container());
         let steps = [
             ("hold", format!("NetCheckpoint {} with traffic: Held", self.checkpoint)),
+            (
+                "successor",
+                format!("pod {} on {to}, silent, waits for what it goes on from", self.name),
+            ),
             ("checkpoint", format!("kubelet of {from} checkpoints the container {container}")),
             ("transfer", "the archive goes to the store".to_owned()),
-            ("successor", format!("pod {} on {to}, restored from both", self.name)),
+            ("restore", format!("kubelet of {to} pulls it from its agent, CRIU restores")),
             ("delete", format!("pod {} on {from}, then the NetCheckpoint", self.request.pod)),
         ];
         for (step, what) in steps {
@@ -155,9 +159,10 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
     /// To the point of no return.
     async fn forward(&mut self) -> Result<(), Error> {
         let held = self.hold().await?;
+        self.prepare(&held).await?;
         let archive = self.freeze().await?;
         self.transfer(&archive).await?;
-        self.succeed(&held).await
+        self.succeed().await
     }
 
     /// The source is silent, and was seen so; its network is stored.
@@ -226,8 +231,9 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
         }
     }
 
-    /// The successor, until its container runs.
-    async fn succeed(&mut self, held: &NetCheckpoint) -> Result<(), Error> {
+    /// The successor is created while the source is frozen: kubelet builds its sandbox, the agent its
+    /// network, and both wait, silent, where the archive is pulled.
+    async fn prepare(&mut self, held: &NetCheckpoint) -> Result<(), Error> {
         self.clock.begin("successor");
         let uid = held.uid().unwrap_or_default();
         let port = self.request.registry_port;
@@ -241,6 +247,13 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
         let pod = successor(&self.source, &place);
         self.done.push(Done::Successor(self.name.clone()));
         self.cluster.create_pod(&pod).await?;
+        self.ended(&format!("{} is created on {}, and waits", self.name, self.request.to));
+        Ok(())
+    }
+
+    /// Until the successor's container runs.
+    async fn succeed(&mut self) -> Result<(), Error> {
+        self.clock.begin("restore");
         let what = format!("that {} runs on {}", self.name, self.request.to);
         let is_over =
             |pod: Option<&Pod>| pod.is_none_or(|pod| is_live(pod) || hopeless(pod).is_some());
