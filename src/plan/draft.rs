@@ -118,7 +118,7 @@ impl Draft {
         message: Vec<u8>,
         tolerated: &'static [i32],
     ) {
-        self.add(Side::Inside, stage, class, label, message, tolerated);
+        self.send_on(Side::Inside, stage, class, label, message, tolerated);
     }
 
     /// Adds a message to the host's namespace.
@@ -129,10 +129,11 @@ impl Draft {
         label: String,
         message: Vec<u8>,
     ) {
-        self.add(Side::Host, stage, class, label, message, &[]);
+        self.send_on(Side::Host, stage, class, label, message, &[]);
     }
 
-    fn add(
+    /// Adds a message to the namespace of this side.
+    pub fn send_on(
         &mut self,
         side: Side,
         stage: Stage,
@@ -205,6 +206,20 @@ impl Draft {
             action: Action::Write { path: path.to_owned(), value: value.to_vec() },
             tolerated: &[],
         });
+    }
+
+    /// Adds a pause.
+    pub fn wait(
+        &mut self,
+        side: Side,
+        stage: Stage,
+        class: &'static Class,
+        label: &str,
+        millis: u64,
+    ) {
+        let action = Action::Wait { millis };
+        let (class, label, tolerated) = (class.name, label.to_owned(), &[][..]);
+        self.steps.push(Step { stage, side, class, label, action, tolerated });
     }
 
     /// The plan: steps by stage, within a stage as they were added.

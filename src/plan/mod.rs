@@ -20,12 +20,14 @@ mod links;
 mod neighbours;
 mod nexthops;
 mod nftables;
+mod outer;
 mod raw;
 mod routes;
 mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
+pub mod tc;
 mod tables;
 mod veth;
 mod xfrm;
@@ -143,6 +145,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     tables::plan(&sides, &mut draft);
+    tc::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -155,6 +158,7 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "tc-filters" => Some(tc::group),
         "address-labels" => Some(tables::group),
         "xfrm-policies" => Some(nftables::of_all),
         "nft-tables" => Some(nftables::of_all),

@@ -178,7 +178,12 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
         Shape::Ip => matches!(length, 4 | 16),
         Shape::Via => matches!(length, 6 | 18),
         Shape::Bytes | Shape::Secret => true,
-        Shape::Enum(_) | Shape::Bits(_) | Shape::BitsOf(..) => matches!(length, 1 | 2 | 4 | 8),
+        Shape::Enum(_) | Shape::Bits(_) | Shape::BitsOf(..) | Shape::Written(_) => {
+            matches!(length, 1 | 2 | 4 | 8)
+        }
+        Shape::Headed(size, _, tail) => {
+            length >= size && fits(tail, &payload[align(size).min(length)..])
+        }
         Shape::Nest(_) | Shape::Families(_) | Shape::Repeat(_) | Shape::List(_) => {
             attributes(payload).all(|attribute| attribute.is_ok())
         }
@@ -263,7 +268,12 @@ impl Walk<'_> {
     fn link(&mut self, fate: Fate, payload: &[u8]) {
         let index = number(payload);
         let known = u32::try_from(index).is_ok_and(|index| index == 0 || self.links.has(index));
-        if matches!(fate, Fate::Ifindex) && !known {
+        let refers = match fate {
+            Fate::Ifindex => true,
+            Fate::IfindexOr(other) => index != other,
+            _ => false,
+        };
+        if refers && !known {
             self.add(Fault::NoLink(index));
         }
     }
@@ -306,7 +316,7 @@ impl Walk<'_> {
         let fate = beside(attr.fate, siblings);
         match fate {
             // Never looked at again.
-            Fate::Strip => return,
+            Fate::Strip | Fate::Made(_) => return,
             Fate::Leave => return self.add(Fault::Left),
             Fate::Refuse => return self.add(Fault::Refused),
             _ => {}
@@ -349,6 +359,12 @@ impl Walk<'_> {
             }
             Shape::List(_) | Shape::By(..) => self.add(Fault::Depth),
             Shape::Struct(of) | Shape::Trailing(of, _) => self.fields(payload, of),
+            Shape::Headed(size, of, tail) if depth < DEPTH => {
+                let (head, rest) = payload.split_at(align(size).min(payload.len()));
+                self.fields(head, of);
+                self.shape(tail, rest, &[], &[], depth + 1);
+            }
+            Shape::Headed(..) => self.add(Fault::Depth),
             Shape::Array(size, of) => {
                 for (at, item) in payload.chunks_exact(size.max(1)).enumerate() {
                     self.within(Step::Place(at), |walk| walk.fields(item, of));

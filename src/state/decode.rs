@@ -178,7 +178,13 @@ fn by_fate(
         return Some(whole(payload));
     }
     match fate {
-        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) | Fate::List => None,
+        Fate::Strip
+        | Fate::Leave
+        | Fate::Send
+        | Fate::Zero
+        | Fate::Fill(_)
+        | Fate::Made(_)
+        | Fate::List => None,
         Fate::Map(map) => {
             let formed = (map.compared)(number(payload)).to_ne_bytes();
             let width = payload.len().min(8);
@@ -293,6 +299,21 @@ fn shape(
                 })
                 .collect(),
         ),
+        Shape::Written(written) => {
+            let number = number(payload);
+            Value::Named(number, Cow::Owned(written(number)))
+        }
+        Shape::Headed(size, of, tail) => {
+            let (head, rest) = payload.split_at(align(size).min(payload.len()));
+            let mut entries = fields(head, of, view);
+            match self::shape(rest, tail, &[], &[], view, depth) {
+                Value::Map(more) => entries.extend(more),
+                Value::List(items) if items.is_empty() => {}
+                Value::Bytes(bytes) if bytes.is_empty() => {}
+                other => entries.push((Cow::Borrowed("rest"), other)),
+            }
+            Value::Map(entries)
+        }
         Shape::Numbers(width) => Value::List(
             payload.chunks_exact(usize::from(width)).map(|n| Value::Number(number(n))).collect(),
         ),

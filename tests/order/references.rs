@@ -216,6 +216,7 @@ impl There {
                 Action::Command { .. }
                 | Action::Membership { .. }
                 | Action::Table { .. }
+                | Action::Wait { .. }
                 | Action::Write { .. } => {}
             }
         }
