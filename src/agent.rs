@@ -9,12 +9,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::api::{AGENT_PORT, AGENT_SOCKET, REGISTRY_PORT};
 use crate::archive;
 use crate::controller::{
-    Agent, End, Ending, NodeArchives, SharedAgent, Storages, destination, ending, health, source, watches,
+    Agent, End, Ending, NodeArchives, SharedAgent, Storages, destination, ending, health, source,
+    watches,
 };
 use crate::http::{self, Metrics, NotYet, Readiness};
 use crate::pod::Runtime;
@@ -142,6 +144,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         runtime: Runtime::new(&options.cri_socket),
         proc: options.proc.clone(),
         pods: pods.store,
+        pods_known: OnceCell::new(),
         routes: routes.store,
         checkpoints: OnceLock::new(),
         node_ips: options.node_ips.clone(),
@@ -187,6 +190,7 @@ fn start(
     }
     parts.add_steady("storages", health::run(agent.clone(), storage));
     parts.add_steady("source", source_role(agent.clone(), changes, watches));
+    parts.add_steady("holds", destination::succession::run(agent.clone()));
     parts.add_steady("runtime", meet_runtime(agent.clone(), runtime));
     let gate = destination::run(agent.clone(), options.socket.clone(), moves.stream());
     parts.add("gate", async move {
@@ -205,7 +209,7 @@ fn start(
 /// Starts once the pods are known: without them every checkpoint would look like another node's.
 async fn source_role(agent: SharedAgent, changes: watches::Changes, not_yet: NotYet) {
     let known = tokio::select! {
-        known = agent.pods.wait_until_ready() => known.is_ok(),
+        known = agent.knows_pods() => known,
         () = agent.ending.begun() => false,
     };
     if known {

@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::announce::{self, announce};
 use super::inside::{Inside, ReadError};
 use super::kernel::{self, Kernel, Link};
-use super::leads;
 use super::need::{Claims, Has, InUse, Need};
 use super::neighbours;
 use super::record::{Pod, Record, Records};
 use super::settings;
+use super::{flows, leads};
 use crate::netlink::{self, Protocol, Socket};
 use crate::netns::{self, Namespace};
 
@@ -186,6 +186,17 @@ impl Ways {
         }
     }
 
+    /// As [`Self::announce`], for all ways to the pod of this UID.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn announce_pod(&self, uid: &str) -> Result<(), Error> {
+        let all = self.all()?;
+        all.iter()
+            .filter(|one| one.pod.uid == uid && one.sequence > 0)
+            .try_for_each(|one| self.tell(one))
+    }
+
     /// Takes the way of an attachment away; that there is none is no error. Answers its record.
     ///
     /// # Errors
@@ -312,7 +323,13 @@ impl Ways {
         let netns = Namespace::open(&record.netns)?;
         let inside = Inside::read(&netns, &record.interface)?;
         let all = record.kept.iter().map(|address| (*address, &inside.mac[..]));
-        Ok(netns.run(|| announce(inside.index, &inside.mac, all))??)
+        netns.run(|| announce(inside.index, &inside.mac, all.clone()))??;
+        // What a held pod sends is not heard: the node says it as well.
+        let device = Kernel::with(async |kernel| kernel.link(record.device).await)?;
+        match device.filter(|device| device.name == record.device_name) {
+            Some(device) => Ok(announce(device.index, &device.mac, all)?),
+            None => Ok(()),
+        }
     }
 
     /// The record of what is to be made, with what each setting had before any pod needed it changed.
@@ -377,6 +394,7 @@ impl Ways {
         Kernel::with(async |kernel| {
             for record in &gone {
                 unmake(kernel, record, &rest).await?;
+                flows::forget(&record.kept.iter().copied().collect())?;
                 self.records.remove(record).map_err(|source| self.failed(source))?;
             }
             Ok(gone)

@@ -5,7 +5,9 @@ use std::fmt;
 
 use super::Group;
 use super::draft::Objects;
+use super::known::Known;
 use super::links::{PortState, only_port_state};
+use super::xtables;
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
@@ -189,7 +191,7 @@ pub(super) fn of_class(
 ) {
     let delta = delta(from.of(class), to.of(class), |_| true);
     let mut add = |object: &Object, names: &Names, kind, weight| {
-        let fleeting = (class.fleeting)(&object.value());
+        let fleeting = object.is_fleeting();
         let weight = if fleeting && weight != Weight::Mends { Weight::Informs } else { weight };
         found.push(Finding { class: class.name, object: object.label(names), kind, weight });
     };
@@ -203,8 +205,13 @@ pub(super) fn of_class(
         };
         add(object, &to.names, Kind::Missing, weight);
     }
+    let known = match delta.changed.is_empty() {
+        true => Known::default(),
+        false => Known::of(class, from, to),
+    };
     for changed in delta.changed {
         let weight = match class.name {
+            _ if known.only_unknown(&changed.differences) => Weight::Informs,
             "addresses" if super::addresses::only_history(changed.from, changed.to) => {
                 Weight::Informs
             }
@@ -215,11 +222,13 @@ pub(super) fn of_class(
     }
     let tentative: Vec<_> =
         to.of(&ADDRESSES).iter().filter_map(super::addresses::tentative).collect();
+    let idle = xtables::idle(class, from);
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
         let weight = match class.name {
             _ if early || class.grows => Weight::Informs,
+            _ if !idle.is_empty() && idle.contains(&xtables::table(object)) => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             _ => Weight::Matters,

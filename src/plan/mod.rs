@@ -14,26 +14,31 @@ mod conntrack;
 mod difference;
 mod draft;
 mod ipset;
+mod known;
 mod link;
 mod links;
 mod neighbours;
 mod nexthops;
 mod nftables;
+mod outer;
 mod raw;
 mod routes;
 mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
+pub mod tc;
 mod tables;
 mod veth;
 mod xfrm;
+mod xtables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
 
 use crate::netlink::Malformed;
 use crate::state::Object;
+use crate::state::classes::xtables as legacy;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
@@ -98,6 +103,8 @@ pub enum Error {
         "{link}: the image does not tell its other end; it was not in the node's namespace, and is not made there"
     )]
     NoEnd { link: String },
+    #[error("{class}: table {table}: {why}")]
+    Table { class: &'static str, table: String, why: legacy::Unfit },
     #[error("{link}: the host has no free name for its outer end (tried {tried})")]
     NoName { link: String, tried: String },
 }
@@ -110,7 +117,7 @@ impl Error {
             Self::Malformed { .. } => "ImageMalformed",
             Self::NoHost { .. } => "NoHostNamespace",
             Self::ParentOutside { .. } | Self::NoEnd { .. } => "ParentOutside",
-            Self::Circle { .. } => "ImageInvalid",
+            Self::Circle { .. } | Self::Table { .. } => "ImageInvalid",
             Self::NoName { .. } => "HostNameTaken",
         }
     }
@@ -121,7 +128,8 @@ impl Error {
 /// # Errors
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
-    let sides = Sides { from, to };
+    let told = known::as_told(from, to);
+    let sides = Sides { from: told.as_ref().unwrap_or(from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     sysctls::plan(&sides, &mut draft);
@@ -132,10 +140,12 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
     ipset::plan(&sides, &mut draft);
+    xtables::plan(&sides, &mut draft)?;
     nftables::plan(&sides, &mut draft);
     xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     tables::plan(&sides, &mut draft);
+    tc::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -148,6 +158,7 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "tc-filters" => Some(tc::group),
         "address-labels" => Some(tables::group),
         "xfrm-policies" => Some(nftables::of_all),
         "nft-tables" => Some(nftables::of_all),

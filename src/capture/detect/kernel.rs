@@ -6,7 +6,6 @@ use crate::state::{ReadError, Reader};
 
 const RTM_GETLINK: u16 = 18;
 const RTM_GETNEIGH: u16 = 30;
-const RTM_GETQDISC: u16 = 38;
 const RTM_GETNSID: u16 = 90;
 const RTM_GETMDB: u16 = 86;
 const RTM_GETVLAN: u16 = 114;
@@ -67,17 +66,25 @@ pub(super) fn links(reader: &mut Reader) -> Result<Vec<(u32, String)>, ReadError
         .collect()
 }
 
-/// Queueing disciplines that somebody made: those that the kernel gives a link have no handle.
-/// Filters hang on them.
-pub(super) fn qdiscs(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const TCA_KIND: u16 = 1;
-    let body = [0; 20];
-    let made = dump(probe.reader, "qdiscs", Protocol::Route, RTM_GETQDISC, &body, |message| {
-        let has_handle = number_at(message.body, 8) != 0;
-        let kind = find(message, body.len(), TCA_KIND)?.text();
-        has_handle.then_some((number_at(message.body, 4), kind))
-    })?;
-    Ok(made.into_iter().map(|(link, kind)| format!("{kind} on {}", probe.link(link))).collect())
+/// Legacy tables of bridges. The kernel makes each at the first question for it, in every namespace, so
+/// that one may only ask whether it knows the table at all. Without a bridge its rules see no packet.
+pub(super) fn ebtables(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const IFLA_LINKINFO: u16 = 18;
+    const IFLA_INFO_KIND: u16 = 1;
+    let known = |name: &&str| std::path::Path::new(&format!("/sys/module/ebtable_{name}")).exists();
+    let tables: Vec<_> = ["broute", "filter", "nat"].into_iter().filter(known).collect();
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bridges =
+        dump(probe.reader, "bridges", Protocol::Route, RTM_GETLINK, &[0; 16], |message| {
+            let info = find(message, 16, IFLA_LINKINFO)?.payload;
+            let kind =
+                attributes(info).map_while(Result::ok).find(|part| part.id == IFLA_INFO_KIND)?;
+            (kind.text() == "bridge").then_some(())
+        })?;
+    let named = |table| format!("{table}: whether it has rules can't be asked without making it");
+    Ok(if bridges.is_empty() { Vec::new() } else { tables.into_iter().map(named).collect() })
 }
 
 /// Policies of single sockets, which only their programs can set.

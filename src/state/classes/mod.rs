@@ -21,7 +21,9 @@ mod rules;
 pub mod segments;
 mod sockets;
 pub mod sysctls;
+pub mod tc;
 pub mod xfrm;
+pub mod xtables;
 
 use super::table::Class;
 
@@ -46,10 +48,12 @@ pub use rules::RULES;
 pub use segments::{SEG6_HMAC, SEG6_SOURCE};
 pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
+pub use tc::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
+pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 37] = [
+pub static CLASSES: [&Class; 45] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -75,6 +79,9 @@ pub static CLASSES: [&Class; 37] = [
     &XFRM_DEFAULTS,
     &IPSETS,
     &IPSET_MEMBERS,
+    &IPTABLES,
+    &IP6TABLES,
+    &ARPTABLES,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,
@@ -84,6 +91,11 @@ pub static CLASSES: [&Class; 37] = [
     &NFT_RULES,
     &CONNTRACK,
     &CONNTRACK_EXPECTATIONS,
+    &QDISCS,
+    &TC_CLASSES,
+    &TC_CHAINS,
+    &TC_ACTIONS,
+    &TC_FILTERS,
     &SOCKETS,
     &PACKET_SOCKETS,
     &MULTICAST_GROUPS,
