@@ -99,8 +99,7 @@ impl Lab {
         set_child_subreaper(true).expect("this kernel has subreapers");
         let server = Pid::from_raw(mounts.serve(&pod).id().cast_signed());
         let _switch = switch;
-        let lab =
-            Self { client, nodes, _switch, mounts, folder, moves: 0, at: 0, pod, port, server };
+        let lab = Self { client, nodes, _switch, mounts, folder, moves: 0, at: 0, pod, server };
         lab.answers();
         lab
     }
@@ -159,6 +158,8 @@ impl Lab {
         steps.restore = timed(|| self.restore(&images, &prepared));
         steps.all = begun.elapsed();
         (self.at, self.pod) = (to, prepared);
+        // Its pod is gone with its links; on the node it would still hold the addresses.
+        own_hold().lift(None, &from.node).expect("it is lifted");
         steps
     }
 
@@ -218,8 +219,9 @@ impl Lab {
                  route replace {ADDRESS4}/32 dev cni0
                  route replace {ADDRESS6}/128 dev cni0"
             ));
-            other.ip(&away);
         }
+        // The other node as well: it has told the client the shorter way to it while the pod was there.
+        other.ip(&away);
         self.client.ip(&away);
     }
 }

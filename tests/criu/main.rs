@@ -22,8 +22,8 @@ fn moved(lab: &mut Lab, arguments: &[&str]) -> serde_json::Value {
         std::thread::sleep(Duration::from_millis(300));
         let steps = lab.go(false);
         eprintln!("{steps:.1?}");
-        // Some steps of the client's retransmission timer.
-        std::thread::sleep(Duration::from_millis(1500));
+        // The client's retransmission timer has grown to as much as the pause was long.
+        std::thread::sleep(steps.all * 2 + Duration::from_millis(1500));
     }
     let report = client.content();
     eprintln!("{report}");
@@ -113,8 +113,9 @@ fn a_prepared_successor_takes_over() {
     let client = lab.client(&["count", &at(ADDRESS4)]);
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(300));
-        eprintln!("{:.1?}", lab.go(true));
-        std::thread::sleep(Duration::from_millis(1500));
+        let steps = lab.go(true);
+        eprintln!("{steps:.1?}");
+        std::thread::sleep(steps.all * 2 + Duration::from_millis(1500));
     }
     let report = client.content();
     wire.clean();
