@@ -6,6 +6,7 @@ use std::fmt;
 use super::Group;
 use super::draft::Objects;
 use super::links::{PortState, only_port_state};
+use crate::state::classes::bridges::is_of_device;
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
@@ -222,6 +223,7 @@ pub(super) fn of_class(
             _ if early || class.grows => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
+            "bridge-fdb" if is_of_device(&object.value()) => Weight::Mends,
             _ => Weight::Matters,
         };
         add(object, &from.names, Kind::Extra, weight);

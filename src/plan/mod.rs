@@ -10,6 +10,7 @@
 //! ([`differences`]). The files beside this one hold what of a class is more than that.
 
 mod addresses;
+mod bridges;
 mod conntrack;
 mod difference;
 mod draft;
@@ -124,6 +125,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     let sides = Sides { from, to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
+    bridges::plan(&sides, &mut draft);
     sysctls::plan(&sides, &mut draft);
     addresses::plan(&sides, &mut draft);
     neighbours::tables(&sides, &mut draft);

@@ -2,6 +2,7 @@
 
 mod address_labels;
 mod addresses;
+pub mod bridges;
 pub mod conntrack;
 mod encapsulations;
 mod families;
@@ -27,6 +28,9 @@ use super::table::Class;
 
 pub use address_labels::ADDRESS_LABELS;
 pub use addresses::ADDRESSES;
+pub use bridges::{
+    BRIDGE_FDB, BRIDGE_MDB, BRIDGE_MST, BRIDGE_VLAN_OPTIONS, BRIDGE_VLANS, VXLAN_VNIS,
+};
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
 pub use fou::FOU;
 pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
@@ -49,7 +53,7 @@ pub use sysctls::SYSCTLS;
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 37] = [
+pub static CLASSES: [&Class; 43] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -57,6 +61,12 @@ pub static CLASSES: [&Class; 37] = [
     &NEIGHBOURS,
     &PROXY_NEIGHBOURS,
     &NEXTHOPS,
+    &BRIDGE_VLANS,
+    &BRIDGE_VLAN_OPTIONS,
+    &BRIDGE_MST,
+    &VXLAN_VNIS,
+    &BRIDGE_FDB,
+    &BRIDGE_MDB,
     &RULES,
     &ROUTES,
     &MPLS_ROUTES,
