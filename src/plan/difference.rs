@@ -200,6 +200,8 @@ pub(super) fn of_class(
             _ if sysctl && !super::sysctls::is_secret(&object.key) => Weight::Informs,
             "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
+            // This kernel has no way to tell or set them, or none for this kind.
+            name if name.starts_with("device-") => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &to.names, Kind::Missing, weight);

@@ -12,6 +12,7 @@
 mod addresses;
 mod bridges;
 mod conntrack;
+mod devices;
 mod difference;
 mod draft;
 mod ipset;
@@ -28,6 +29,7 @@ mod step;
 mod sysctls;
 mod tables;
 mod veth;
+mod wireguard;
 mod xfrm;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +128,8 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     bridges::plan(&sides, &mut draft);
+    wireguard::plan(&sides, &mut draft);
+    devices::plan(&sides, &mut draft);
     sysctls::plan(&sides, &mut draft);
     addresses::plan(&sides, &mut draft);
     neighbours::tables(&sides, &mut draft);

@@ -6,8 +6,8 @@ use super::{Case, all};
 const QUESTIONS: &[&[&str]] = &[
     &["bridge", "-j", "-d", "link"],
     &["sh", "-c", STAYING],
-    &["bridge", "-j", "-d", "vlan"],
-    &["bridge", "-j", "vni"],
+    &["sh", "-c", "bridge -d vlan 2>/dev/null | jq -R . | jq -s ."],
+    &["sh", "-c", "bridge vni | jq -R . | jq -s ."],
     &["sh", "-c", "bridge -d mdb show permanent | sort | jq -R . | jq -s ."],
 ];
 

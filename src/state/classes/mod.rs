@@ -4,6 +4,7 @@ mod address_labels;
 mod addresses;
 pub mod bridges;
 pub mod conntrack;
+pub mod devices;
 mod encapsulations;
 mod families;
 mod fou;
@@ -22,6 +23,7 @@ mod rules;
 pub mod segments;
 mod sockets;
 pub mod sysctls;
+pub mod wireguard;
 pub mod xfrm;
 
 use super::table::Class;
@@ -32,6 +34,7 @@ pub use bridges::{
     BRIDGE_FDB, BRIDGE_MDB, BRIDGE_MST, BRIDGE_VLAN_OPTIONS, BRIDGE_VLANS, VXLAN_VNIS,
 };
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
+pub use devices::{DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES};
 pub use fou::FOU;
 pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
 pub use ipset::{IPSET_MEMBERS, IPSETS};
@@ -50,10 +53,11 @@ pub use rules::RULES;
 pub use segments::{SEG6_HMAC, SEG6_SOURCE};
 pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
+pub use wireguard::{WIREGUARD_DEVICES, WIREGUARD_PEERS};
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 43] = [
+pub static CLASSES: [&Class; 48] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -67,6 +71,11 @@ pub static CLASSES: [&Class; 43] = [
     &VXLAN_VNIS,
     &BRIDGE_FDB,
     &BRIDGE_MDB,
+    &WIREGUARD_DEVICES,
+    &WIREGUARD_PEERS,
+    &DEVICE_FEATURES,
+    &DEVICE_CHANNELS,
+    &DEVICE_COALESCING,
     &RULES,
     &ROUTES,
     &MPLS_ROUTES,
