@@ -79,7 +79,7 @@ const NOTES: &[(&str, &str)] = &[
         "bridge-fdb",
         "What a bridge has learned from traffic is no state: it learns it again. The address of a bridge \
          is set, as if someone had chosen it, also where it was that of its lowest port: it then stays \
-         when ports come and go. Ports join in the order of their numbers, and are numbered without \
+         when ports come and go; and one that never had a port is then without a carrier. Ports join in the order of their numbers, and are numbered without \
          gaps.\n\n",
     ),
     (

@@ -8,12 +8,14 @@ const QUESTIONS: &[&[&str]] = &[
     &["sh", "-c", STAYING],
     &["sh", "-c", "bridge -d vlan 2>/dev/null | jq -R . | jq -s ."],
     &["sh", "-c", "bridge vni | jq -R . | jq -s ."],
-    &["sh", "-c", "bridge -d mdb show permanent | sort | jq -R . | jq -s ."],
+    &["sh", "-c", "bridge -d mdb show | grep permanent | sort | jq -R . | jq -s ."],
 ];
 
-/// Entries that do not age, sorted: they are kept by chance.
-const STAYING: &str = "bridge -j fdb | jq -c 'map(select(.state == \"permanent\" or .state == \"static\" \
-                       or (.flags | index(\"extern_learn\")))) | sort_by(tostring)'";
+/// Entries that do not age, sorted: they are kept by chance. Those of multicast are of the links'
+/// memberships.
+const STAYING: &str = "bridge -j fdb | jq -c 'map(select((.mac | test(\"^(33:33|01:00:5e)\") | not) and \
+                       (.state == \"permanent\" or .state == \"static\" or \
+                       (.flags | index(\"extern_learn\"))))) | sort_by(tostring)'";
 
 /// A bridge with two ports.
 const BRIDGE: &str = "link add br0 type bridge

@@ -99,7 +99,7 @@ fn bridges() {
         "bridge",
         &[
             ("bare", "link add br0 type bridge"),
-            ("up", "link add br0 type bridge\nlink set br0 up"),
+            ("up, without ports", "link add br0 type bridge priority 4096\nlink set br0 up"),
             ("with a port", "link add br0 type bridge\nlink set a0 master br0\nlink set br0 up"),
             (
                 "with the way out as a port",

@@ -62,11 +62,6 @@ const BOND_MODES: &[(u16, u8)] = &[
 /// kernel tells all, and refuses those that it is built without even where they shall be off.
 const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
 
-const IFLA_BR_STP_STATE: u16 = 5;
-const IFLA_BR_PRIORITY: u16 = 6;
-/// Of IEEE 802.1D.
-const DEFAULT_PRIORITY: u64 = 0x8000;
-
 /// Whether `old` can be made what `new` is without being made anew, as far as the kind goes. That of
 /// a veth only tells its other end.
 pub fn can_stay(old: &Link<'_>, new: &Link<'_>) -> bool {
@@ -129,7 +124,6 @@ fn put(
     let sent: Vec<Attribute<'_>> = attributes(&settings)
         .map_while(Result::ok)
         .filter(|setting| is_taken(link, setting.id) && wanted(setting.id))
-        .filter(|setting| old.is_some() || !is_untouched(link, setting))
         .collect();
     if !sent.is_empty() {
         let data = builder.begin(IFLA_INFO_DATA | Builder::NESTED);
@@ -146,16 +140,6 @@ fn put(
         builder.end(data);
     }
     builder.end(info);
-}
-
-/// Whether a new bridge has the setting by itself, and must not be told it: it would look for a carrier
-/// among its ports, which one without ports has until someone says such things to it.
-fn is_untouched(link: &Link<'_>, setting: &Attribute<'_>) -> bool {
-    const LOWER_UP: u32 = 0x1_0000;
-    const UNTOUCHED: [(u16, u64); 2] =
-        [(IFLA_BR_STP_STATE, 0), (IFLA_BR_PRIORITY, DEFAULT_PRIORITY)];
-    let is = |(id, value): &(u16, u64)| *id == setting.id && *value == setting.number();
-    link.is_bridge() && link.flags & LOWER_UP != 0 && UNTOUCHED.iter().any(is)
 }
 
 /// Options of a bridge of which only those that are to be changed are meant.
