@@ -25,6 +25,7 @@ mod sockets;
 pub mod sysctls;
 pub mod wireguard;
 pub mod xfrm;
+pub mod xtables;
 
 use super::table::Class;
 
@@ -55,9 +56,10 @@ pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
 pub use wireguard::{WIREGUARD_DEVICES, WIREGUARD_PEERS};
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
+pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 48] = [
+pub static CLASSES: [&Class; 51] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -94,6 +96,9 @@ pub static CLASSES: [&Class; 48] = [
     &XFRM_DEFAULTS,
     &IPSETS,
     &IPSET_MEMBERS,
+    &IPTABLES,
+    &IP6TABLES,
+    &ARPTABLES,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,
