@@ -1,7 +1,7 @@
 //! What netlink tells.
 
 use super::Probe;
-use crate::netlink::{Attribute, Error, Message, Protocol, messages};
+use crate::netlink::{Attribute, Error, Message, Protocol, attributes, messages};
 use crate::state::{ReadError, Reader};
 
 const RTM_GETLINK: u16 = 18;
