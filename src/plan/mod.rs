@@ -16,17 +16,20 @@ mod devices;
 mod difference;
 mod draft;
 mod ipset;
+mod known;
 mod link;
 mod links;
 mod neighbours;
 mod nexthops;
 mod nftables;
+mod outer;
 mod raw;
 mod routes;
 mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
+pub mod tc;
 mod tables;
 mod veth;
 mod wireguard;
@@ -128,7 +131,8 @@ impl Error {
 /// # Errors
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
-    let sides = Sides { from, to };
+    let told = known::as_told(from, to);
+    let sides = Sides { from: told.as_ref().unwrap_or(from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     bridges::plan(&sides, &mut draft);
@@ -147,6 +151,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     tables::plan(&sides, &mut draft);
+    tc::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -159,6 +164,7 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "tc-filters" => Some(tc::group),
         "address-labels" => Some(tables::group),
         "xfrm-policies" => Some(nftables::of_all),
         "nft-tables" => Some(nftables::of_all),

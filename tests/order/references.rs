@@ -214,6 +214,7 @@ impl There {
                 | Action::Membership { .. }
                 | Action::Table { .. }
                 | Action::Tun(_)
+                | Action::Wait { .. }
                 | Action::Write { .. } => {}
             }
         }

@@ -140,15 +140,24 @@ fn devices(told: &[u8]) -> Vec<u8> {
     section
 }
 
+/// A peer, as far as it was told.
+struct Told {
+    link: u32,
+    key: Vec<u8>,
+    /// Its attributes, without its addresses.
+    rest: Vec<u8>,
+    addresses: Vec<u8>,
+}
+
 /// One message for each peer, with all its addresses: they too may come in parts.
 fn peers(told: &[u8]) -> Vec<u8> {
-    let mut found: Vec<(u32, Vec<u8>, Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut found: Vec<Told> = Vec::new();
     for message in messages(told).map_while(Result::ok) {
-        let mut index = 0;
+        let mut link = 0;
         let mut list: &[u8] = &[];
         for attribute in message.attributes(HEADER).map_while(Result::ok) {
             match attribute.id {
-                IFINDEX => index = attribute.number() as u32,
+                IFINDEX => link = attribute.number() as u32,
                 PEERS => list = attribute.payload,
                 _ => {}
             }
@@ -166,15 +175,15 @@ fn peers(told: &[u8]) -> Vec<u8> {
                     }
                 }
             }
-            match found.iter_mut().find(|(of, known, ..)| *of == index && *known == key) {
-                Some((.., known)) => known.extend(addresses),
-                None => found.push((index, key, rest, addresses)),
+            match found.iter_mut().find(|known| known.link == link && known.key == key) {
+                Some(known) => known.addresses.extend(addresses),
+                None => found.push(Told { link, key, rest, addresses }),
             }
         }
     }
-    let one = |(index, _, rest, addresses): (u32, Vec<u8>, Vec<u8>, Vec<u8>)| {
+    let one = |Told { link, rest, addresses, .. }: Told| {
         let mut builder = Builder::new(GENERIC, 0, &[SET_DEVICE, 1, 0, 0]);
-        builder.put_u32(IFINDEX, index);
+        builder.put_u32(IFINDEX, link);
         let list = builder.begin(PEERS | Builder::NESTED);
         let peer = builder.begin(Builder::NESTED);
         builder.raw(&rest);
