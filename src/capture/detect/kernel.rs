@@ -36,13 +36,6 @@ fn number_at(body: &[u8], at: usize) -> u32 {
     body.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_ne_bytes(*four))
 }
 
-impl Probe<'_> {
-    fn link(&self, index: u32) -> String {
-        let known = self.links.iter().find(|(known, _)| *known == index);
-        known.map_or_else(|| format!("#{index}"), |(_, name)| name.clone())
-    }
-}
-
 /// Index and name of every link.
 pub(super) fn links(reader: &mut Reader) -> Result<Vec<(u32, String)>, ReadError> {
     const IFLA_IFNAME: u16 = 3;
