@@ -2,6 +2,7 @@
 
 mod address_labels;
 mod addresses;
+mod bpf;
 pub mod conntrack;
 mod encapsulations;
 mod families;
@@ -29,6 +30,7 @@ use super::table::Class;
 
 pub use address_labels::ADDRESS_LABELS;
 pub use addresses::ADDRESSES;
+pub use bpf::BPF;
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
 pub use fou::FOU;
 pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
@@ -53,7 +55,7 @@ pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 45] = [
+pub static CLASSES: [&Class; 46] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -99,6 +101,7 @@ pub static CLASSES: [&Class; 45] = [
     &SOCKETS,
     &PACKET_SOCKETS,
     &MULTICAST_GROUPS,
+    &BPF,
 ];
 
 /// The class of this name.
