@@ -20,6 +20,7 @@ mod links;
 mod neighbours;
 mod nexthops;
 mod nftables;
+mod outer;
 mod raw;
 mod routes;
 mod rules;

@@ -164,7 +164,8 @@ fn foreign(image: &Image) -> bool {
 }
 
 /// Seconds since the image was captured.
-fn age(image: &Image) -> u32 {
+#[must_use]
+pub fn age(image: &Image) -> u32 {
     let seconds = Timestamp::now().as_second() - image.manifest.created.as_second();
     u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
 }
