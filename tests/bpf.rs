@@ -124,8 +124,11 @@ fn programs_are_told_by_name_and_place() {
     assert!(matches!(strict, Err(restore::Error::NotCarried(_))), "{strict:?}");
     let options = Options { on_unsupported: Unsupported::Report, ..Options::default() };
     let report = restore::restore(&pod, Some(&node), &image, &options).unwrap();
-    let left: Vec<_> = report.left.iter().filter(|(class, _)| class == "bpf").collect();
-    assert_eq!(left.len(), 4, "{:?}", report.left);
+    let told = report
+        .left
+        .iter()
+        .any(|(class, what)| class == "tc-filters" && what.contains("cil_filter"));
+    assert!(told, "{:?}", report.left);
     let programs = self::captured(&target).counts["bpf"];
     assert_eq!(programs, 0);
 
