@@ -2,21 +2,25 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use crate::api::{AGENT_PORT, AGENT_SOCKET};
+use crate::api::{AGENT_PORT, AGENT_SOCKET, REGISTRY_PORT};
+use crate::archive;
 use crate::controller::{
-    Agent, End, Ending, SharedAgent, Storages, destination, ending, health, source, watches,
+    Agent, End, Ending, NodeArchives, SharedAgent, Storages, destination, ending, health, source,
+    watches,
 };
 use crate::http::{self, Metrics, NotYet, Readiness};
 use crate::pod::Runtime;
+use crate::registry;
 
 /// How long the work in hand may take once the agent is to end. What takes longer is gone on with by
 /// the next agent on the node. Together with the hook before it (`netckpt cni-uninstall`, at most ten
@@ -53,6 +57,12 @@ pub struct Options {
     /// Address of /healthz, /readyz and /metrics; without a host, every one.
     #[arg(long, default_value_t = Listen::default(), value_name = "[HOST]:PORT")]
     pub listen: Listen,
+    /// Folder of kubelet's checkpoint archives.
+    #[arg(long, default_value = archive::FOLDER, value_name = "PATH")]
+    pub checkpoints_dir: PathBuf,
+    /// Port on the loopback of the registry that successors' images are pulled from; 0 for none.
+    #[arg(long, default_value_t = REGISTRY_PORT, value_name = "PORT")]
+    pub registry_port: u16,
     /// The node's /proc.
     #[arg(long, default_value = "/proc", value_name = "PATH")]
     pub proc: PathBuf,
@@ -130,9 +140,11 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         node: options.node_name.clone(),
         namespace: options.namespace.clone(),
         state_dir: options.state_dir.clone(),
+        checkpoints_dir: options.checkpoints_dir.clone(),
         runtime: Runtime::new(&options.cri_socket),
         proc: options.proc.clone(),
         pods: pods.store,
+        pods_known: OnceCell::new(),
         routes: routes.store,
         checkpoints: OnceLock::new(),
         node_ips: options.node_ips.clone(),
@@ -168,6 +180,14 @@ fn start(
     parts.add("http", async move {
         served.await.map_err(|source| AgentError::Listen { address: listen, source })
     });
+    if options.registry_port != 0 {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.registry_port));
+        let archives = Arc::new(NodeArchives::new(agent.clone(), options.registry_port));
+        let served = registry::serve(address, archives, agent.ending.begun());
+        parts.add("registry", async move {
+            served.await.map_err(|source| AgentError::Listen { address, source })
+        });
+    }
     parts.add_steady("storages", health::run(agent.clone(), storage));
     parts.add_steady("source", source_role(agent.clone(), changes, watches));
     parts.add_steady("runtime", meet_runtime(agent.clone(), runtime));
@@ -188,7 +208,7 @@ fn start(
 /// Starts once the pods are known: without them every checkpoint would look like another node's.
 async fn source_role(agent: SharedAgent, changes: watches::Changes, not_yet: NotYet) {
     let known = tokio::select! {
-        known = agent.pods.wait_until_ready() => known.is_ok(),
+        known = agent.knows_pods() => known,
         () = agent.ending.begun() => false,
     };
     if known {

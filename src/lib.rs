@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod archive;
 pub mod capture;
 pub mod cli;
 pub mod controller;
@@ -16,10 +17,12 @@ pub mod hold;
 pub mod host;
 pub mod http;
 pub mod image;
+pub mod migrate;
 pub mod netlink;
 pub mod netns;
 pub mod plan;
 pub mod pod;
+pub mod registry;
 pub mod restore;
 pub mod state;
 pub mod store;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job end to end, for people: a pod with a rich network on node A, its checkpoint, its
-# successor on node B with the same network, side by side. The cluster stays up, to look around.
+# successor on node B with the same network, side by side; then a live migration there and back under a
+# client that counts the answers on one connection. The cluster stays up, to look around.
 
 # shellcheck source=cluster/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/cluster/lib.sh"
@@ -12,10 +13,12 @@ done
 NAMESPACE=demo
 FOLDER=$(mktemp -d)
 NETCKPT=$REPO_DIR/target/x86_64-unknown-linux-gnu/debug/netckpt
+TRAFFIC=$REPO_DIR/target/demo/traffic
+PICTURE=$REPO_DIR/target/demo/migration.svg
 
 main() {
 	need_root
-	trap 'rm -rf "$FOLDER"; (($? == 0)) || say "error: failed at: ${STEP:-start}"' EXIT
+	trap 'status=$?; [[ ! ${CLIENT:-} ]] || kill "$CLIENT" 2>/dev/null || true; rm -rf "$FOLDER"; ((status == 0)) || say "error: failed at: ${STEP:-start}"' EXIT
 	step "cluster" "$CLUSTER_DIR/up.sh" >/dev/null
 	step "agents" "$CLUSTER_DIR/deploy.sh"
 	step "a pod on node-a" source_pod
@@ -26,6 +29,13 @@ main() {
 	step "its successor on node-b" successor
 	look node-b "$TARGET_NETNS" >"$FOLDER/after"
 	report
+	printf '\nAnd live, with the processes and their connections (netckpt migrate):\n\n'
+	step "a server on node-a, a client outside that counts answers on one connection" serve_and_count
+	step "to node-b" move live node-b
+	step "and back to node-a" move "$SUCCESSOR" node-a
+	sleep 2
+	live_report
+	look_around
 }
 
 in_namespace() { kubectl_ --namespace "$NAMESPACE" "$@"; }
@@ -157,8 +167,46 @@ report() {
 		"upload   \(.status.timings.uploadMs) ms",
 		(.status.restores[0].timings // .status.restores[0] |
 			"download \(.downloadMs) ms", "rebuild  \(.rebuildMs) ms", "verify   \(.verifyMs) ms")'
+}
+
+look_around() {
 	printf '\nLook around:  export KUBECONFIG=%s PATH=%s:$PATH\n' "$RUN/kubeconfig" "$BIN"
 	printf 'kubectl -n %s describe nckpt web; kubectl -n %s describe pod web-again; then: make cluster-down\n' "$NAMESPACE" "$NAMESPACE"
+}
+
+serve_and_count() {
+	local address
+	"$REPO_DIR/tests/programs/build.sh" "$TRAFFIC"
+	pod live node-a "org.criu.config: /etc/criu/established.conf" |
+		sed 's|command: .*|command: [traffic, serve, "7000"]|' | in_namespace apply -f - >/dev/null
+	in_namespace wait --for=condition=Ready pod/live --timeout=60s --request-timeout=0 >/dev/null
+	address=$(in_namespace get pod live -o 'jsonpath={.status.podIP}')
+	ip netns exec "${NETNS_PREFIX}client" "$TRAFFIC" count "$address:7000" --record "$FOLDER/answers" \
+		>"$FOLDER/client" &
+	CLIENT=$!
+	wait_for 10 "the client's first answers" grep -q connected "$FOLDER/client"
+	sleep 1
+}
+
+# move POD NODE: leaves the name of the pod that goes on in SUCCESSOR.
+move() {
+	SUCCESSOR=$(KUBECONFIG=$RUN/kubeconfig "$NETCKPT" migrate "$1" --namespace "$NAMESPACE" --to "$2" \
+		--timeline "$FOLDER/move-$2.json")
+	in_namespace get pod "$SUCCESSOR" -o wide >&2
+	sleep 1
+}
+
+# What the client saw, in its own words; the steps of both moves beside it, here and as a picture.
+live_report() {
+	local status=0
+	kill -TERM "$CLIENT"
+	wait "$CLIENT" || status=$?
+	printf '\n'
+	"$NETCKPT" timeline "$FOLDER/move-node-b.json" "$FOLDER/move-node-a.json" --answers "$FOLDER/answers" \
+		--svg "$PICTURE"
+	tail -n 1 "$FOLDER/client" | jq -r '"The client: \(.answers) answers on one connection, each the next, \(.wrong) wrong; longest pause \(.longestGapMs) ms."'
+	printf 'The same as a picture: %s\n' "$PICTURE"
+	return "$status"
 }
 
 verify() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use everything::{differing, told, wired};
 use netckpt::restore::{self, Options};
-use netckpt::state::classes::links::CARRIED;
+use netckpt::state::classes::links::is_carried;
 use netns::{Ns, Pair};
 
 /// No draw begins later than this.
@@ -154,7 +154,7 @@ impl Draw {
     fn link(&mut self, chance: &mut Chance, number: u32, links: &mut Vec<String>) {
         let kinds = ["veth", "veth", "bridge", "macvlan", "vxlan", "ifb", "dummy"];
         let kind = chance.one_of(&kinds);
-        if !CARRIED.contains(&kind) {
+        if !is_carried(kind) {
             return;
         }
         let (name, index) = (format!("l{number}"), 20 + number * 2);

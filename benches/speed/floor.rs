@@ -82,6 +82,7 @@ pub fn restore(plan: &Plan, host: &mut Socket) -> Namespace {
                     netfilter.batch(messages).expect("a batch");
                 }
                 (Action::Send { .. }, _) => drop(route.batch(messages).expect("a batch")),
+                _ => unreachable!("no pod that is measured has any"),
             }
         }
     };
@@ -95,6 +96,7 @@ fn way(step: &netckpt::plan::Step) -> (u8, Side, Option<Protocol>) {
         Action::Send { protocol, .. } => (0, step.side, Some(*protocol)),
         Action::Write { .. } => (1, step.side, None),
         Action::Transaction { .. } => (2, step.side, None),
+        _ => (3, step.side, None),
     }
 }
 

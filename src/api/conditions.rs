@@ -16,11 +16,13 @@ pub enum ConditionType {
     Captured,
     /// The store has confirmed the image.
     Stored,
+    /// The store has confirmed the archive of the pod's container.
+    Archived,
 }
 
 impl ConditionType {
     /// All, in the order of the docs.
-    pub const ALL: &'static [Self] = &[Self::Ready, Self::Held, Self::Captured, Self::Stored];
+    pub const ALL: &'static [Self] = &[Self::Ready, Self::Held, Self::Captured, Self::Stored, Self::Archived];
 
     /// As it stands in `type`.
     #[must_use]
@@ -30,6 +32,7 @@ impl ConditionType {
             Self::Held => "Held",
             Self::Captured => "Captured",
             Self::Stored => "Stored",
+            Self::Archived => "Archived",
         }
     }
 
@@ -43,6 +46,9 @@ impl ConditionType {
             }
             Self::Captured => "The pod's network was read in one instant.",
             Self::Stored => "The store has confirmed the image.",
+            Self::Archived => {
+                "The store has confirmed the archive of the pod's container that the annotation netckpt.io/archive names. Set where that annotation is."
+            }
         }
     }
 }

@@ -19,13 +19,13 @@ pub use checkpoint::{
 };
 pub use conditions::{ConditionStatus, ConditionType, find, is_true, set};
 pub use names::{
-    AGENT_PORT, AGENT_SOCKET, FINALIZER, GROUP, NETWORK_RESTORED, ON_UNSUPPORTED, RESTORE_FROM,
+    AGENT_PORT, AGENT_SOCKET, ARCHIVE, FINALIZER, GROUP, NETWORK_RESTORED, ON_UNSUPPORTED, REGISTRY_PORT, RESTORE_FROM,
     ROUTE_PROTOCOL, VERSION,
 };
 pub use reasons::{Reason, RestoreReason, StorageReason};
 pub use route::{PodRoute, PodRouteSpec};
 pub use status::{
-    Evidence, ImageStatus, MAX_NOT_CARRIED, MAX_RESTORES, NetCheckpointStatus, NotCarried,
+    ArchiveStatus, Evidence, ImageStatus, MAX_NOT_CARRIED, MAX_RESTORES, NetCheckpointStatus, NotCarried,
     RestoreState, RestoreStatus, Timings,
 };
 pub use storage::{

@@ -17,6 +17,15 @@ pub const RESTORE_FROM: &str = "netckpt.io/restore-from";
 /// checkpoint names as not carried and what changes how the network behaves.
 pub const ON_UNSUPPORTED: &str = "netckpt.io/on-unsupported";
 
+/// Annotation of a `NetCheckpoint`: file name of the archive that kubelet's checkpoint API wrote of the
+/// pod's container, as the last part of the path in its answer. The agent of the pod's node then stores
+/// the archive beside the network's image.
+pub const ARCHIVE: &str = "netckpt.io/archive";
+
+/// Port of the agents' registry on their nodes' loopback, for the image that a successor's container is
+/// restored from.
+pub const REGISTRY_PORT: u16 = 5000;
+
 /// Pod condition: the pod's network was rebuilt from the `NetCheckpoint` and verified.
 pub const NETWORK_RESTORED: &str = "netckpt.io/NetworkRestored";
 

@@ -59,6 +59,10 @@ reasons! {
             "";
         ImageStored: "The store has confirmed the image.",
             "";
+        ArchiveStored: "The store has confirmed the archive of the pod's container.",
+            "";
+        ArchiveRefused: "The archive that the annotation netckpt.io/archive names was not stored: it is not there, not of this pod, or too large, or the store refused it.",
+            "See the message; the image of the network is good. Checkpoint the container again, and change the annotation.";
         Deleting: "The object is being deleted, and the image with it unless it is retained.",
             "Wait; the object vanishes once the store has confirmed.";
         SourcePodNotFound: "There is no pod of that name in the namespace.",
@@ -102,6 +106,7 @@ impl Reason {
                 | Self::CheckpointCompleted
                 | Self::NetworkCaptured
                 | Self::ImageStored
+                | Self::ArchiveStored
                 | Self::Deleting
         )
     }

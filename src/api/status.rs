@@ -44,6 +44,11 @@ pub struct NetCheckpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageStatus>,
 
+    /// Where the archive of the pod's container is, once it is stored: for a controller that moves the
+    /// pod's processes as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveStatus>,
+
     /// Objects in the image per class, for example routes; host/… for the host side.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
@@ -126,6 +131,27 @@ pub struct ImageStatus {
     pub format_version: i32,
 }
 
+/// Where the archive of a container is and what it is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveStatus {
+    /// NetCheckpointStorage that keeps it.
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_name: String,
+    /// Key in that storage, below its prefix.
+    #[schemars(length(min = 1, max = 1024))]
+    pub key: String,
+    /// SHA-256 of the archive, as sha256: and 64 hexadecimal digits. What is downloaded must have it.
+    #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    pub digest: String,
+    /// Length in bytes.
+    #[schemars(range(min = 0))]
+    pub size_bytes: i64,
+    /// Name of the container.
+    #[schemars(length(min = 1, max = 63))]
+    pub container_name: String,
+}
+
 /// Something that can't be carried, by name.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -192,6 +218,10 @@ pub struct Timings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub upload_ms: Option<i64>,
+    /// Reading the container's archive and writing it to the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub archive_ms: Option<i64>,
     /// From the claim to the stored image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

@@ -9,6 +9,7 @@ mod cni;
 mod crds;
 mod diff;
 mod hold;
+mod migrate;
 mod namespace;
 mod output;
 mod place;
@@ -17,6 +18,7 @@ mod release;
 mod restore;
 mod show;
 mod store;
+mod timeline;
 mod tree;
 mod verify;
 
@@ -68,6 +70,10 @@ enum Verb {
     Agent(agent::Arguments),
     /// Run the embedded S3 endpoint.
     Store(store::Arguments),
+    /// Move a pod to another node with its open connections: the reference controller.
+    Migrate(migrate::Arguments),
+    /// Draw the steps of moves, and what a client saw of them.
+    Timeline(timeline::Arguments),
     /// Print the custom resource definitions.
     Crds(crds::Arguments),
     /// Put the CNI plugin on this node and in last place of its conflist.
@@ -109,6 +115,8 @@ pub fn run() -> ExitCode {
         Verb::Release(verb) => verb.run(),
         Verb::Agent(verb) => verb.run(),
         Verb::Store(verb) => verb.run(),
+        Verb::Migrate(verb) => verb.run(),
+        Verb::Timeline(verb) => verb.run(),
         Verb::Crds(verb) => verb.run(),
         Verb::CniInstall(verb) => verb.run(),
         Verb::CniUninstall(verb) => verb.run(),

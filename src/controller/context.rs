@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector;
 use kube::{Client, Resource};
+use tokio::sync::OnceCell;
 
 use super::destination::paths::Cni;
 use super::shutdown::Ending;
@@ -32,11 +33,15 @@ pub struct Agent {
     pub namespace: String,
     /// Folder for what outlives a restart of the agent but not of the node: `/run/netckpt`.
     pub state_dir: PathBuf,
+    /// Where kubelet puts the archives of checkpointed containers.
+    pub checkpoints_dir: PathBuf,
     pub runtime: Runtime,
     /// The node's `/proc`.
     pub proc: PathBuf,
     /// The pods of this node, kept current by a watch.
     pub pods: reflector::Store<Pod>,
+    /// Set once [`Self::pods`] has been told what there is.
+    pub pods_known: OnceCell<()>,
     /// Where restored pods are, in the whole cluster.
     pub routes: reflector::Store<PodRoute>,
     /// The checkpoints of this node's pods, once the source role watches them.
@@ -69,6 +74,12 @@ impl Agent {
         let reporter =
             Reporter { controller: CONTROLLER.to_owned(), instance: Some(node.to_owned()) };
         Recorder::new(client, reporter)
+    }
+
+    /// Waits until the pods of this node are known; false when they will never be. A store wakes only
+    /// one of those who wait for it, so all but this wait here.
+    pub async fn knows_pods(&self) -> bool {
+        self.pods_known.get_or_try_init(|| self.pods.wait_until_ready()).await.is_ok()
     }
 
     /// The pod of this node with that name, as the watch last told.

@@ -62,6 +62,8 @@ pub struct HostRoute {
     pub gateway: bool,
     /// Made by an agent.
     pub ours: bool,
+    /// `RTA_PRIORITY`: of several routes to one address the lowest counts.
+    pub metric: u32,
     message: RouteMessage,
 }
 
@@ -318,6 +320,7 @@ fn host_route(message: RouteMessage) -> Option<HostRoute> {
         device: None,
         gateway: false,
         ours: header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL),
+        metric: 0,
         message: RouteMessage::default(),
     };
     let mut to = None;
@@ -326,6 +329,7 @@ fn host_route(message: RouteMessage) -> Option<HostRoute> {
             RouteAttribute::Destination(RouteAddress::Inet(v4)) => to = Some(IpAddr::V4(*v4)),
             RouteAttribute::Destination(RouteAddress::Inet6(v6)) => to = Some(IpAddr::V6(*v6)),
             RouteAttribute::Oif(device) => route.device = Some(*device),
+            RouteAttribute::Priority(metric) => route.metric = *metric,
             RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_) => {
                 route.gateway = true;
             }

@@ -13,6 +13,9 @@ const MOST_PROXIED: usize = 64;
 const NARROW_V4: u8 = 16;
 const NARROW_V6: u8 = 48;
 
+/// Metrics of our routes, of IPv4 and IPv6: what the kernel gives those that name none.
+const METRIC: [u32; 2] = [0, 1024];
+
 /// What the node has.
 #[derive(Debug, Default)]
 pub struct Has {
@@ -52,7 +55,8 @@ impl Has {
         Ok(Self { addresses: kernel.addresses().await?, routes: kernel.host_routes().await? })
     }
 
-    /// Sees that nobody here has the address. A way through `device` that the CNI plugin has made
+    /// Sees that nobody here has the address. A route to another node that is behind ours is nobody's
+    /// claim: routing protocols tell of pods of other nodes so. A way through `device` that the CNI plugin has made
     /// (ptp) is the pod's own: then nothing is needed, and the answer is false.
     ///
     /// # Errors
@@ -62,7 +66,10 @@ impl Has {
             let by = format!("it is an address of the node's link {}", own.device);
             return Err(InUse { address, by });
         }
-        let mut routes = self.routes.iter().filter(|one| one.address == address && !one.ours);
+        let mut routes = self.routes.iter().filter(|one| {
+            let behind = one.gateway && one.metric > METRIC[usize::from(address.is_ipv6())];
+            one.address == address && !one.ours && !behind
+        });
         let Some(route) = routes.next() else { return Ok(true) };
         if route.device == device && !route.gateway {
             return Ok(false);

@@ -312,7 +312,13 @@ impl Ways {
         let netns = Namespace::open(&record.netns)?;
         let inside = Inside::read(&netns, &record.interface)?;
         let all = record.kept.iter().map(|address| (*address, &inside.mac[..]));
-        Ok(netns.run(|| announce(inside.index, &inside.mac, all))??)
+        netns.run(|| announce(inside.index, &inside.mac, all.clone()))??;
+        // What a held pod sends is not heard: the node says it as well.
+        let device = Kernel::with(async |kernel| kernel.link(record.device).await)?;
+        match device.filter(|device| device.name == record.device_name) {
+            Some(device) => Ok(announce(device.index, &device.mac, all)?),
+            None => Ok(()),
+        }
     }
 
     /// The record of what is to be made, with what each setting had before any pod needed it changed.

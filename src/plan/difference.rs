@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Group;
 use super::draft::Objects;
+use super::links::{PortState, only_port_state};
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
@@ -197,14 +198,19 @@ pub(super) fn of_class(
         let weight = match class.name {
             _ if sysctl && !super::sysctls::is_secret(&object.key) => Weight::Informs,
             "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
+            "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &to.names, Kind::Missing, weight);
     }
     for changed in delta.changed {
-        let told =
-            class.name == "addresses" && super::addresses::only_history(changed.from, changed.to);
-        let weight = if told { Weight::Informs } else { Weight::Matters };
+        let weight = match class.name {
+            "addresses" if super::addresses::only_history(changed.from, changed.to) => {
+                Weight::Informs
+            }
+            "links" => of_port(&changed, to.of(class)),
+            _ => Weight::Matters,
+        };
         add(changed.to, &to.names, Kind::Differs(changed.differences), weight);
     }
     let tentative: Vec<_> =
@@ -215,12 +221,22 @@ pub(super) fn of_class(
         let weight = match class.name {
             _ if early || class.grows => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
+            "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &from.names, Kind::Extra, weight);
     }
     for object in out_of_order(class, from.of(class), to.of(class)) {
         add(object, &to.names, Kind::Order, Weight::Matters);
+    }
+}
+
+/// The weight of a difference of two links.
+fn of_port(changed: &Changed<'_>, links: &[Object]) -> Weight {
+    match only_port_state(changed.from, changed.to, &changed.differences, links) {
+        Some(PortState::Follows) => Weight::Informs,
+        Some(PortState::Settles) => Weight::Settles,
+        None => Weight::Matters,
     }
 }
 

@@ -37,7 +37,7 @@ use crate::state::Object;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
-pub use step::{Action, Part, Side, Stage, Step};
+pub use step::{Action, Part, Side, Stage, Step, Tun};
 pub use veth::{HostEnd, host_ends};
 
 pub use draft::Objects;

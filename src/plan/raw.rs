@@ -27,6 +27,12 @@ impl<'a> Raw<'a> {
         self.body.get(at).copied().unwrap_or_default()
     }
 
+    /// A short number of the family header.
+    pub fn header_u16(&self, at: usize) -> u16 {
+        let bytes = self.body.get(at..at + 2).and_then(|bytes| bytes.first_chunk());
+        bytes.map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+    }
+
     /// A number of the family header.
     pub fn header_u32(&self, at: usize) -> u32 {
         number(self.body.get(at..at + 4)).unwrap_or_default()

@@ -123,9 +123,23 @@ pub enum Action {
     Command { family: &'static str, message: Vec<u8> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+    /// A link that no message makes.
+    Tun(Tun),
     /// Joins a link-layer multicast address for all who use the link, or leaves it (`SIOCADDMULTI`,
     /// `SIOCDELMULTI` of `linux/sockios.h`).
     Membership { link: String, address: Vec<u8>, join: bool },
+}
+
+/// A persistent tun or tap, as `/dev/net/tun` makes it (`linux/if_tun.h`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tun {
+    pub name: String,
+    pub index: u32,
+    /// `IFF_TUN` or `IFF_TAP`, and `IFF_NO_PI`, `IFF_VNET_HDR`, `IFF_MULTI_QUEUE`.
+    pub flags: i32,
+    /// User and group that may attach to it.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
 }
 
 /// One message of a transaction.

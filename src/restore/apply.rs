@@ -10,6 +10,7 @@ use crate::state::classes::ipset;
 
 use super::hands::{Failure, Hands};
 use super::membership;
+use super::tun;
 
 /// A step that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ impl Refused {
             // Every kernel has these.
             Action::Membership { .. } => false,
             Action::Transaction { .. } => errno == libc::ENOENT || LACKING.contains(&errno),
+            // No `/dev/net/tun`, or no driver behind it.
+            Action::Tun(_) => matches!(errno, libc::ENOENT | libc::ENODEV | libc::ENXIO),
             // What there is of files was looked at before; here only values are refused.
             Action::Write { .. } => true,
         }
@@ -61,6 +64,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Generic(family) => command(hands, family, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Membership => memberships(run, &mut refused),
             Way::Release => {
                 for step in run {
@@ -83,6 +87,7 @@ enum Way {
     Netlink(Side, Protocol),
     Generic(&'static str),
     Files,
+    Devices,
     Membership,
     Transaction,
     /// Removal of what others may still hold on to for a moment.
@@ -97,6 +102,7 @@ fn way(step: &Step) -> Way {
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Command { family, .. } => Way::Generic(family),
         Action::Write { .. } => Way::Files,
+        Action::Tun(_) => Way::Devices,
         Action::Membership { .. } => Way::Membership,
         Action::Transaction { .. } => Way::Transaction,
     }
@@ -166,6 +172,13 @@ fn command(
     let verdicts = socket.batch(messages.iter().map(Vec::as_slice)).map_err(failed)?;
     judge(run, verdicts, refused);
     Ok(())
+}
+
+/// Makes a device of a process's own kind; answers the step if it was refused.
+fn device(step: &Step) -> Option<Refused> {
+    let Action::Tun(tun) = &step.action else { return None };
+    let refusal = tun::make(tun).err()?;
+    Some(Refused { step: step.clone(), refusal })
 }
 
 fn memberships(run: &[Step], refused: &mut Vec<Refused>) {

@@ -17,6 +17,7 @@ mod error;
 mod hands;
 mod membership;
 mod report;
+mod tun;
 
 pub use apply::Refused;
 pub use error::{Error, Undone};

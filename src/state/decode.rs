@@ -147,6 +147,7 @@ fn by_fate(
             Some(whole(&formed[from..from + width]))
         }
         Fate::Set if payload.iter().all(|byte| *byte == 0) => None,
+        Fate::SetBut(unset) if number(payload) == unset => None,
         Fate::Outside => Some(Value::Present),
         Fate::Lifetime(lifetime) => {
             let left = payload.first_chunk().filter(|_| payload.len() == 4);

@@ -62,16 +62,32 @@ fn section(class: &Class, out: &mut String) {
         return;
     }
     if class.name == LINKS.name {
-        out.push_str(&format!(
-            "Links of these kinds come back: lo, {}. Links of other kinds are printed and compared by \
-             tables of their own, but not carried yet: a capture tells each by name.\n\n",
-            links::CARRIED.join(", ")
-        ));
+        kinds(out);
     }
     out.push_str("| field or attribute | what becomes of it |\n|---|---|\n");
     let mut page = Page { out, depth: 0 };
     page.fields("", class.header);
     page.attributes("", class.attributes);
+}
+
+/// Kinds of links: those that come back, and those that do not.
+fn kinds(out: &mut String) {
+    let these = |live: bool| -> String {
+        let kinds = links::CARRIED.iter().filter(|(_, tested)| *tested == live);
+        kinds.map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ")
+    };
+    out.push_str(&format!(
+        "Links of these kinds come back: lo, {}. From the headers, not tested live: {}. A capture names \
+         those of other kinds, and all those that stand on a link or on sockets of another namespace (but \
+         for veth): a macvlan on a link of the node has to be made by whoever made it.\n\n\
+         | kind | why it is not carried |\n|---|---|\n",
+        these(true),
+        these(false),
+    ));
+    for (kind, why) in links::LEFT {
+        out.push_str(&format!("| `{kind}` | {why} |\n"));
+    }
+    out.push('\n');
 }
 
 struct Page<'a> {
@@ -121,7 +137,7 @@ impl Page<'_> {
             Shape::Repeat(table) => self.attributes(&format!("{path}[]"), table),
             Shape::By(sibling, layouts) => {
                 let of_links = matches!(sibling, "kind" | "slave_kind");
-                let told = |name: &&str| !of_links || links::CARRIED.contains(name);
+                let told = |name: &&str| !of_links || links::is_carried(name);
                 for (name, layout) in layouts.iter().filter(|(name, _)| told(name)) {
                     self.inner(&format!("{path}({name})"), layout);
                 }
@@ -176,6 +192,8 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Strip => "left out".to_owned(),
         Fate::Zero => "mended: sent as 0".to_owned(),
         Fate::Set => "kept, unless it is 0".to_owned(),
+        Fate::SetBut(unset) => format!("kept, unless it is {unset}"),
+        Fate::AsFlag => "kept, sent as a flag".to_owned(),
         Fate::Fill(value) => format!("mended: sent as {value:#x}"),
         Fate::Send => "sent, not compared".to_owned(),
         Fate::Map(_) => "mended: sent and compared without what ages".to_owned(),

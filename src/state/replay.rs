@@ -67,7 +67,8 @@ fn fields(captured: &[u8], fields: &[Field]) -> Vec<u8> {
             continue;
         };
         match sent(field.fate, from) {
-            Sent::No => {}
+            // A struct has no flags.
+            Sent::No | Sent::Flag => {}
             Sent::Number(value) => write_number(to, value),
             Sent::Captured => to.copy_from_slice(&payload(from, &field.shape, &[], &[], 0)),
         }
@@ -77,6 +78,7 @@ fn fields(captured: &[u8], fields: &[Field]) -> Vec<u8> {
 
 enum Sent {
     No,
+    Flag,
     Number(u64),
     Captured,
 }
@@ -85,10 +87,14 @@ fn sent(fate: Fate, payload: &[u8]) -> Sent {
     match fate {
         Fate::Keep | Fate::Send | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
         Fate::Set if payload.iter().any(|byte| *byte != 0) => Sent::Captured,
+        Fate::SetBut(unset) if number(payload) != unset => Sent::Captured,
+        Fate::AsFlag if payload.iter().any(|byte| *byte != 0) => Sent::Flag,
         Fate::Zero => Sent::Number(0),
         Fate::Fill(value) => Sent::Number(value),
         Fate::Map(map) => Sent::Number((map.sent)(number(payload))),
         Fate::Set
+        | Fate::SetBut(_)
+        | Fate::AsFlag
         | Fate::Unless(..)
         | Fate::Leave
         | Fate::Derived
@@ -120,6 +126,7 @@ fn nest(
         let id = attribute.id | attribute.flags | nested;
         match sent(beside(attr.fate, bytes), captured) {
             Sent::No => {}
+            Sent::Flag => put(&mut out, id, &[]),
             Sent::Number(value) => {
                 let mut number = vec![0; captured.len()];
                 write_number(&mut number, value);

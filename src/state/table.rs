@@ -321,6 +321,11 @@ pub enum Fate {
     Zero,
     /// Sent and compared unless all its bytes are zero: the kernel tells the unset form, and refuses to be told it.
     Set,
+    /// As [`Self::Set`], for a number other than 0.
+    SetBut(u64),
+    /// Told as a number, sent as an attribute without a payload where it is not 0
+    /// (`IFLA_VXLAN_TTL_INHERIT`); compared as told.
+    AsFlag,
     /// Sent with this number in place of the captured one; not compared.
     Fill(u64),
     /// Sent as captured, not compared.

@@ -40,6 +40,8 @@ const FIRST_CAPACITY: u64 = 1 << 20;
 const SHORT: usize = 64 << 10;
 /// End of every image's key.
 const SUFFIX: &str = ".netckpt";
+/// End of the key of a container's archive.
+const ARCHIVE_SUFFIX: &str = ".tar";
 
 /// A place for many images.
 #[derive(Clone)]
@@ -65,6 +67,13 @@ pub struct Stored {
 #[must_use]
 pub fn key(prefix: &str, digest: &str) -> String {
     format!("{}/{}{SUFFIX}", prefix.trim_matches('/'), digest.trim_start_matches("sha256:"))
+}
+
+/// Key of the archive with that digest: `PREFIX/DIGEST.tar`.
+#[must_use]
+pub fn archive_key(prefix: &str, digest: &str) -> String {
+    let digest = digest.trim_start_matches("sha256:");
+    format!("{}/{digest}{ARCHIVE_SUFFIX}", prefix.trim_matches('/'))
 }
 
 /// Key prefix of the images of one NetCheckpoint: `NAMESPACE/NAME-UID`. A long name is cut: a file's
@@ -122,10 +131,27 @@ impl Store {
     /// # Errors
     /// Any; nothing is stored in part, and the call may be repeated.
     pub async fn put(&self, prefix: &str, image: Bytes) -> Result<Stored, Error> {
-        let digest = digest(&image).await;
+        self.put_as(key, prefix, image).await
+    }
+
+    /// Stores the archive of a container under `PREFIX/DIGEST.tar` unless it is there already.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn put_archive(&self, prefix: &str, archive: Bytes) -> Result<Stored, Error> {
+        self.put_as(archive_key, prefix, archive).await
+    }
+
+    async fn put_as(
+        &self,
+        key: fn(&str, &str) -> String,
+        prefix: &str,
+        content: Bytes,
+    ) -> Result<Stored, Error> {
+        let digest = digest(&content).await;
         let key = key(prefix, &digest);
-        let size = image.len() as u64;
-        self.within("upload", self.create(&key, &digest, image)).await?;
+        let size = content.len() as u64;
+        self.within("upload", self.create(&key, &digest, content)).await?;
         Ok(Stored { key, digest, size })
     }
 

@@ -23,8 +23,6 @@ node_up() {
 	daemon "$node" kubelet kubelet --config /etc/kubernetes/kubelet.yaml \
 		--kubeconfig "/etc/kubernetes/$node.kubeconfig" --hostname-override "$node" \
 		--node-ip "$(address4 "$node"),$(address6 "$node")" --v 2
-	detached "$RUN/log/$node.announce.log" "$node/init" "$CLUSTER_DIR/announce.sh" "$node"
-	remember "$node.announce" "$DETACHED_PID"
 }
 
 # cni_conflist NODE: what a node has before netckpt is installed.

@@ -284,6 +284,21 @@ pub fn kill_agent(node: &str) {
     assert!(killed.expect("bash runs").success(), "no agent to kill on {node}");
 }
 
+/// What a command on a machine of the lab says.
+#[track_caller]
+pub fn on_node(node: &str, command: &[&str]) -> String {
+    try_on_node(node, command).unwrap_or_else(|error| panic!("{node} {command:?}: {error}"))
+}
+
+/// As [`on_node`], or what it says of its failure.
+pub fn try_on_node(node: &str, command: &[&str]) -> Result<String, String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/on.sh");
+    assert!(run_folder().exists());
+    let output = Command::new(script).arg(node).args(command).output().expect("the script runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
 fn merge(into: &mut Value, from: &Value) {
     if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
         into.extend(from.clone());

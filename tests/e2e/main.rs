@@ -1,10 +1,17 @@
 //! On the real two-node cluster with the agents that the chart installed (`tests/cluster/up.sh` and
 //! `deploy.sh`): what a user sees with kubectl. One file per behaviour.
 
+#[path = "../programs/mod.rs"]
+mod programs;
+#[path = "../criu/wire.rs"]
+mod wire;
+
 mod agent_dies;
 mod checkpoint;
 mod deletion;
 mod lab;
+mod migrate;
+mod paths;
 mod pods;
 mod restored;
 mod storages;

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::lab::{
-    AGENTS, Namespace, agent_pod, condition, eventually, kubectl, run_folder, stored,
-};
+use crate::lab::{AGENTS, Namespace, agent_pod, condition, eventually, kubectl, on_node, stored};
 
 /// What a container sees of its network in its first instant.
 const LOOK: &str = "ip -o addr; ip route show table 100; ip rule";
@@ -46,9 +44,7 @@ fn the_first_container_finds_the_network_there() {
         assert!(seen.contains(&wanted), "{wanted} is missing in\n{seen}");
     }
 
-    // It is reached through its new node, from a pod there and from outside of the cluster; and it
-    // reaches out. Pods of the node that it left still look for it on their own bridge: leading them
-    // to the new node is a matter of live migration.
+    // It is reached from a pod of its new node and from outside of the cluster, and it reaches out.
     namespace.pod("neighbour", "node-b", "true");
     let ping = ["exec", "neighbour", "--", "ping", "-c", "1", "-W", "5", &address];
     eventually("it answers a pod of its node", || namespace.kubectl(&ping).ok.then_some(()));
@@ -121,14 +117,4 @@ fn the_agent_may_die_at_any_moment_of_a_restore() {
         let ways = on_node("node-b", &["ip", "route", "show", "proto", "78"]);
         (!ways.contains(&address)).then_some(())
     });
-}
-
-/// What a command on a node says.
-fn on_node(node: &str, command: &[&str]) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/on.sh");
-    assert!(run_folder().exists());
-    let output = std::process::Command::new(script).arg(node).args(command).output();
-    let output = output.expect("the script runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

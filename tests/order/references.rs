@@ -204,8 +204,11 @@ impl There {
                             .map_err(|why| format!("{}: {why}", part.label))?;
                     }
                 }
-                // Tables of their own, which no name refers to.
-                Action::Command { .. } | Action::Membership { .. } | Action::Write { .. } => {}
+                // Tables of their own, which no name refers to, and links that nothing stands upon here.
+                Action::Command { .. }
+                | Action::Membership { .. }
+                | Action::Tun(_)
+                | Action::Write { .. } => {}
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ use crate::host::{HostLocal, Lead, Record, Ways};
 /// Longest wait for one write.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between two looks at everything, changed or not.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(30);
 /// How long after its checkpoint the address of a pod that is deleted stays reserved, for a pod that
 /// is still to be restored with it. From then on it is reserved by the `PodRoute`.
 const AWAITED: SignedDuration = SignedDuration::from_mins(10);
@@ -55,7 +55,7 @@ impl Cni {
 pub async fn follow(agent: SharedAgent, ways: Arc<Ways>, changes: impl Stream<Item = ()>) {
     // Before all are known, a lead that is there would look like one that nobody wants.
     let known = tokio::select! {
-        known = async { tokio::try_join!(agent.routes.wait_until_ready(), agent.pods.wait_until_ready()) } => known.is_ok(),
+        known = async { agent.knows_pods().await && agent.routes.wait_until_ready().await.is_ok() } => known,
         () = agent.ending.begun() => false,
     };
     if !known {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
-    self, ConditionStatus, ConditionType, Evidence, ImageStatus, MAX_NOT_CARRIED, NetCheckpoint,
+    self, ArchiveStatus, ConditionStatus, ConditionType, Evidence, ImageStatus, MAX_NOT_CARRIED, NetCheckpoint,
     NetCheckpointStatus, NotCarried, Reason, Timings,
 };
 use crate::image::Manifest;
@@ -169,6 +169,28 @@ pub fn stored(
         .set(ConditionType::Stored, true, Reason::ImageStored, &stored)
         .set(ConditionType::Ready, true, Reason::CheckpointCompleted, &summary)
         .done()
+}
+
+/// The archive of the pod's container is stored, or why not.
+#[must_use]
+pub fn archived(
+    checkpoint: &NetCheckpoint,
+    outcome: Result<(ArchiveStatus, Duration), &str>,
+    now: Timestamp,
+) -> NetCheckpointStatus {
+    let mut draft = Draft::new(checkpoint, now);
+    let (is, reason, message) = match outcome {
+        Ok((archive, took)) => {
+            let timings = draft.status.timings.get_or_insert_with(Timings::default);
+            timings.archive_ms = Some(millis(took));
+            let (size, of) = (archive.size_bytes, &archive.container_name);
+            let message = format!("{size} bytes of {of} stored in {}", archive.storage_name);
+            draft.status.archive = Some(archive);
+            (true, Reason::ArchiveStored, message)
+        }
+        Err(why) => (false, Reason::ArchiveRefused, why.to_owned()),
+    };
+    draft.set(ConditionType::Archived, is, reason, &message).done()
 }
 
 /// What matters first, then as the manifest has it; at most what the schema allows.

@@ -12,6 +12,7 @@
 //! `kubectl patch netcheckpoint NAME --type=merge -p '{"metadata":{"finalizers":null}}'`; what may have
 //! come to the store stays there. An agent that comes back on that node ends it by itself.
 
+mod archive;
 mod claim;
 mod course;
 mod judge;

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
+use super::archive;
 use super::record::{self, News, RecordError};
 use super::spool::{Spool, Unconfirmed};
 use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
@@ -36,7 +37,11 @@ pub(super) async fn reconcile(
     }
     let uid = checkpoint.uid().unwrap_or_default();
     let spool = Spool::new(&agent.state_dir);
-    if let Err(error) = remove_image(agent, checkpoint, &spool, &uid).await {
+    let removed = match archive::remove(agent, checkpoint).await {
+        Ok(()) => remove_image(agent, checkpoint, &spool, &uid).await,
+        failed => failed,
+    };
+    if let Err(error) = removed {
         return retained_by(agent, checkpoint, &error).await;
     }
     if let Err(error) = spool.drop(&uid).await {

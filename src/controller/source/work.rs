@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
+use super::archive;
 use super::course::{self, Capture, Step};
 use super::judge::{self, Verdict};
 use super::reading;
@@ -75,7 +76,7 @@ pub(super) async fn reconcile(
         removal::reconcile(&agent, &checkpoint).await
     } else if judge::has_ended(&checkpoint) {
         settled(&agent, &checkpoint).await;
-        Ok(Action::await_change())
+        archive::ship(&agent, &checkpoint).await.map(|()| Action::await_change())
     } else {
         go_on(&agent, &checkpoint).await
     };

@@ -102,7 +102,7 @@ pub static ADDRESSES: Class = Class {
         _ => Vec::new(),
     },
     faults,
-    shown_by: "tests/roundtrip.rs, addresses",
+    shown_by: "tests/roundtrip, addresses",
     ..Class::BASE
 };
 

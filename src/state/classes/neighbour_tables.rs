@@ -69,7 +69,7 @@ pub static NEIGHBOUR_TABLES: Class = Class {
         let link = names.link(value.number("parms.ifindex").unwrap_or_default());
         format!("{} of {link}", shown(value, "name"))
     },
-    shown_by: "tests/roundtrip.rs, neighbour_tables",
+    shown_by: "tests/roundtrip, neighbour_tables",
     ..Class::BASE
 };
 

@@ -121,7 +121,7 @@ pub static NEIGHBOURS: Class = Class {
         let learned = flags & u64::from(NTF_EXT_LEARNED) != 0;
         state & NUD_PERMANENT == 0 && managed == 0 && !learned
     },
-    shown_by: "tests/roundtrip.rs, neighbours",
+    shown_by: "tests/roundtrip, neighbours",
     ..Class::BASE
 };
 
@@ -146,7 +146,7 @@ pub static PROXY_NEIGHBOURS: Class = Class {
     belongs: |message| flags(message) & NTF_PROXY != 0 && is_ip(message),
     after: &["links"],
     label: |value, names| format!("proxy {}", label(value, names)),
-    shown_by: "tests/roundtrip.rs, proxy_neighbours",
+    shown_by: "tests/roundtrip, proxy_neighbours",
     ..Class::BASE
 };
 

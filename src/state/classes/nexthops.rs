@@ -71,7 +71,7 @@ pub static NEXTHOPS: Class = Class {
     remove: RTM_DELNEXTHOP,
     after: &["links", "addresses"],
     label,
-    shown_by: "tests/roundtrip.rs, nexthops",
+    shown_by: "tests/roundtrip, nexthops",
     ..Class::BASE
 };
 

@@ -211,7 +211,7 @@ pub static ROUTES: Class = Class {
     label,
     mend: expiry,
     fleeting: follows_an_address,
-    shown_by: "tests/roundtrip.rs, routes",
+    shown_by: "tests/roundtrip, routes",
     ..Class::BASE
 };
 

@@ -130,7 +130,7 @@ pub static RULES: Class = Class {
     after: &["links"],
     label,
     mend: first_priority,
-    shown_by: "tests/roundtrip.rs, rules",
+    shown_by: "tests/roundtrip, rules",
     ..Class::BASE
 };
 

@@ -10,7 +10,8 @@ pub const BRIDGE: &[Attr] = &[
     Attr::keep(4, "ageing_time", Shape::U32),
     Attr::keep(5, "stp_state", Shape::U32),
     Attr::keep(6, "priority", Shape::U16),
-    Attr::keep(7, "vlan_filtering", Shape::U8),
+    // A kernel without it tells that it is off, and refuses to be told so.
+    Attr::new(7, "vlan_filtering", Shape::U8, Fate::Set),
     Attr::keep(8, "vlan_protocol", Shape::Be16),
     Attr::keep(9, "group_fwd_mask", Shape::U16),
     Attr::strip(10, "root_id", Shape::Bytes),

@@ -1,15 +1,65 @@
 //! The kinds of links: their data, and that of ports of a master.
 
-use super::{bridge, tunnels};
-use crate::state::table::{Attr, Fate, Field, Shape};
+use super::{bond, bridge, tunnels, virtual_links};
+use crate::state::table::{Attr, Shape};
 use crate::state::{Fault, Value};
 
-/// Kinds whose links come back. The other tables serve to print and compare, and wait for their test.
-pub const CARRIED: &[&str] = &["veth"];
+/// Kinds whose links come back. Of those marked `false` the tables are from the uAPI headers, and
+/// no kernel that was at hand has made one.
+pub const CARRIED: &[(&str, bool)] = &[
+    ("bareudp", false),
+    ("bond", false),
+    ("bridge", true),
+    ("dummy", false),
+    ("erspan", false),
+    ("geneve", false),
+    ("gre", false),
+    ("gretap", false),
+    ("ifb", true),
+    ("ip6erspan", false),
+    ("ip6gre", false),
+    ("ip6gretap", false),
+    ("ip6tnl", false),
+    ("ipip", false),
+    ("ipvlan", false),
+    ("ipvtap", false),
+    ("macvlan", true),
+    ("macvtap", true),
+    ("nlmon", false),
+    ("sit", false),
+    ("tun", true),
+    ("vcan", false),
+    ("veth", true),
+    ("vlan", false),
+    ("vrf", false),
+    ("vti", false),
+    ("vti6", false),
+    ("vxlan", true),
+    ("xfrm", false),
+];
+
+/// Whether links of the kind come back.
+pub fn is_carried(kind: &str) -> bool {
+    CARRIED.iter().any(|(carried, _)| *carried == kind)
+}
+
+/// Kinds that are known and do not come back, and why.
+pub const LEFT: &[(&str, &str)] = &[
+    ("can", "it belongs to the machine"),
+    ("gtp", "a process holds its sockets, and makes it again with them"),
+    ("ipoib", "it belongs to the machine"),
+    ("macsec", "packet numbers that are used twice with one key give the key away"),
+    ("netkit", "it does nothing without the eBPF programs of its owner, who makes it"),
+    ("ovpn", "a process holds its keys and peers"),
+    ("team", "a daemon holds its state, and makes it again"),
+    ("vxcan", "its other end may be outside of the namespace"),
+    ("wwan", "it belongs to the machine"),
+];
 
 /// `IFLA_INFO_DATA` by `IFLA_INFO_KIND`.
 pub const KINDS: &[(&str, Shape)] = &[
-    ("bond", Shape::Nest(BOND)),
+    ("bareudp", Shape::Nest(tunnels::BAREUDP)),
+    ("bond", Shape::Nest(bond::BOND)),
     ("bridge", Shape::Nest(bridge::BRIDGE)),
     ("erspan", Shape::Nest(tunnels::GRE)),
     ("geneve", Shape::Nest(tunnels::GENEVE)),
@@ -20,171 +70,87 @@ pub const KINDS: &[(&str, Shape)] = &[
     ("ip6gretap", Shape::Nest(tunnels::GRE)),
     ("ip6tnl", Shape::Nest(tunnels::IP)),
     ("ipip", Shape::Nest(tunnels::IP)),
-    ("ipvlan", Shape::Nest(IPVLAN)),
-    ("ipvtap", Shape::Nest(IPVLAN)),
-    ("macvlan", Shape::Nest(MACVLAN)),
-    ("macvtap", Shape::Nest(MACVLAN)),
-    ("netkit", Shape::Nest(NETKIT)),
+    ("ipvlan", Shape::Nest(virtual_links::IPVLAN)),
+    ("ipvtap", Shape::Nest(virtual_links::IPVLAN)),
+    ("macvlan", Shape::Nest(virtual_links::MACVLAN)),
+    ("macvtap", Shape::Nest(virtual_links::MACVLAN)),
+    ("netkit", Shape::Nest(virtual_links::NETKIT)),
     ("sit", Shape::Nest(tunnels::IP)),
-    ("tun", Shape::Nest(TUN)),
+    ("tun", Shape::Nest(virtual_links::TUN)),
     // Told only to make one.
     ("veth", Shape::Nest(&[Attr::refuse(1, "peer")])),
-    ("vlan", Shape::Nest(VLAN)),
+    ("vlan", Shape::Nest(virtual_links::VLAN)),
     ("vrf", Shape::Nest(&[Attr::keep(1, "table", Shape::U32)])),
     ("vti", Shape::Nest(tunnels::VTI)),
     ("vti6", Shape::Nest(tunnels::VTI)),
     ("vxlan", Shape::Nest(tunnels::VXLAN)),
-    ("xfrm", Shape::Nest(XFRM)),
+    ("xfrm", Shape::Nest(virtual_links::XFRM)),
 ];
+
+/// Number of a setting of a kind, by its name in the table.
+pub fn setting(kind: &str, name: &str) -> Option<u16> {
+    number(KINDS, kind, name)
+}
+
+/// The same for a port of a master of this kind.
+pub fn port_setting(kind: &str, name: &str) -> Option<u16> {
+    number(PORT_KINDS, kind, name)
+}
+
+fn number(kinds: &[(&str, Shape)], kind: &str, name: &str) -> Option<u16> {
+    let (_, shape) = kinds.iter().find(|(known, _)| *known == kind)?;
+    let Shape::Nest(table) = shape else { return None };
+    table.iter().find(|attr| attr.name == name).map(|attr| attr.id)
+}
 
 /// `IFLA_INFO_SLAVE_DATA` by `IFLA_INFO_SLAVE_KIND`.
 pub const PORT_KINDS: &[(&str, Shape)] = &[
-    ("bond", Shape::Nest(BOND_PORT)),
+    ("bond", Shape::Nest(bond::PORT)),
     ("bridge", Shape::Nest(bridge::PORT)),
     ("vrf", Shape::Nest(&[Attr::derived(1, "table", Shape::U32)])),
+];
+
+/// Links that the kernel gives a namespace together with a module (unless
+/// `net.core.fb_tunnels_only_for_init_net` says otherwise): nobody makes or removes them.
+pub const FALLBACK: &[(&str, &str)] = &[
+    ("erspan0", "erspan"),
+    ("gre0", "gre"),
+    ("gretap0", "gretap"),
+    ("ip6_vti0", "vti6"),
+    ("ip6gre0", "ip6gre"),
+    ("ip6tnl0", "ip6tnl"),
+    ("ip_vti0", "vti"),
+    ("sit0", "sit"),
+    ("tunl0", "ipip"),
 ];
 
 /// Why this version does not bring the link back, if so.
 pub fn faults(link: &Value) -> Vec<Fault> {
     const ARPHRD_LOOPBACK: u64 = 772;
-    let why = match link.text("linkinfo.kind") {
-        Some(kind) if CARRIED.contains(&kind) => return Vec::new(),
-        Some(kind) => format!("links of kind {kind} are not carried yet"),
-        None if link.number("type") == Some(ARPHRD_LOOPBACK) => return Vec::new(),
-        None => "a link of a device is not carried: it belongs to the machine".to_owned(),
+    let Some(kind) = link.text("linkinfo.kind") else {
+        if link.number("type") == Some(ARPHRD_LOOPBACK) {
+            return Vec::new();
+        }
+        let why = "a link of a device is not carried: it belongs to the machine".to_owned();
+        return vec![Fault::Object(why)];
     };
-    vec![Fault::Object(why)]
+    if !is_carried(kind) {
+        let known = LEFT.iter().find(|(left, _)| *left == kind);
+        let why = known.map_or("this version has no table of it", |(_, why)| why);
+        return vec![Fault::Object(format!("links of kind {kind} are not carried: {why}"))];
+    }
+    // Of a veth it is the way out; all others would have to find another machine's link.
+    if kind != "veth" && link.field("link_netnsid").is_some() {
+        let why = format!(
+            "a {kind} that stands on a link or on sockets of another namespace is not carried: \
+             make it again where it came from"
+        );
+        return vec![Fault::Object(why)];
+    }
+    if kind == "tun" && link.number("linkinfo.data.persist") == Some(0) {
+        let why =
+            "a process holds it open, and makes it again: it goes when it is closed".to_owned();
+        return vec![Fault::Object(why)];
+    }
+    Vec::new()
 }
-
-const VLAN: &[Attr] = &[
-    Attr::keep(1, "id", Shape::U16),
-    Attr::keep(2, "flags", Shape::Struct(VLAN_FLAGS)),
-    Attr::keep(3, "egress_qos", Shape::Repeat(VLAN_QOS)),
-    Attr::keep(4, "ingress_qos", Shape::Repeat(VLAN_QOS)),
-    Attr::keep(5, "protocol", Shape::Be16),
-];
-const VLAN_FLAGS: &[Field] = &[
-    Field::new("flags", 0, Shape::U32, Fate::Keep),
-    Field::new("mask", 4, Shape::U32, Fate::Fill(0xffff_ffff)),
-];
-const VLAN_QOS: &[Attr] = &[Attr::keep(
-    1,
-    "mapping",
-    Shape::Struct(&[
-        Field::new("from", 0, Shape::U32, Fate::Keep),
-        Field::new("to", 4, Shape::U32, Fate::Keep),
-    ]),
-)];
-
-const MACVLAN: &[Attr] = &[
-    Attr::keep(1, "mode", Shape::Fixed(4, &Shape::Enum(MACVLAN_MODES))),
-    Attr::keep(2, "flags", Shape::U16),
-    Attr::strip(3, "macaddr_mode", Shape::U32),
-    Attr::keep(4, "macaddr", Shape::Mac),
-    Attr::keep(5, "macaddr_data", Shape::List(&Shape::Mac)),
-    Attr::derived(6, "macaddr_count", Shape::U32),
-    Attr::keep(7, "bc_queue_len", Shape::U32),
-    Attr::strip(8, "bc_queue_len_used", Shape::U32),
-    Attr::keep(9, "bc_cutoff", Shape::I32),
-];
-const MACVLAN_MODES: &[(u64, &str)] =
-    &[(1, "private"), (2, "vepa"), (4, "bridge"), (8, "passthru"), (16, "source")];
-
-const IPVLAN: &[Attr] = &[
-    Attr::keep(1, "mode", Shape::Fixed(2, &Shape::Enum(&[(0, "l2"), (1, "l3"), (2, "l3s")]))),
-    Attr::keep(2, "flags", Shape::Fixed(2, &Shape::Bits(&[(1, "private"), (2, "vepa")]))),
-];
-
-const XFRM: &[Attr] = &[
-    Attr::link(1, "link"),
-    Attr::keep(2, "if_id", Shape::U32),
-    Attr::keep(3, "collect_metadata", Shape::Flag),
-];
-
-const NETKIT: &[Attr] = &[
-    Attr::refuse(1, "peer_info"),
-    Attr::derived(2, "primary", Shape::U8),
-    Attr::keep(3, "policy", Shape::U32),
-    Attr::keep(4, "peer_policy", Shape::U32),
-    Attr::keep(5, "mode", Shape::Fixed(4, &Shape::Enum(&[(0, "l2"), (1, "l3")]))),
-    Attr::keep(6, "scrub", Shape::U32),
-    Attr::keep(7, "peer_scrub", Shape::U32),
-    Attr::keep(8, "headroom", Shape::U16),
-    Attr::keep(9, "tailroom", Shape::U16),
-];
-
-/// Made through `/dev/net/tun`; told only.
-const TUN: &[Attr] = &[
-    Attr::new(1, "owner", Shape::U32, Fate::Synthesise),
-    Attr::new(2, "group", Shape::U32, Fate::Synthesise),
-    Attr::new(
-        3,
-        "type",
-        Shape::Fixed(1, &Shape::Enum(&[(1, "tun"), (2, "tap")])),
-        Fate::Synthesise,
-    ),
-    Attr::new(4, "pi", Shape::U8, Fate::Synthesise),
-    Attr::new(5, "vnet_hdr", Shape::U8, Fate::Synthesise),
-    Attr::new(6, "persist", Shape::U8, Fate::Synthesise),
-    Attr::new(7, "multi_queue", Shape::U8, Fate::Synthesise),
-    Attr::strip(8, "num_queues", Shape::U32),
-    Attr::strip(9, "num_disabled_queues", Shape::U32),
-];
-
-const BOND: &[Attr] = &[
-    Attr::keep(1, "mode", Shape::Fixed(1, &Shape::Enum(BOND_MODES))),
-    Attr::link(2, "active_slave"),
-    Attr::keep(3, "miimon", Shape::U32),
-    Attr::keep(4, "updelay", Shape::U32),
-    Attr::keep(5, "downdelay", Shape::U32),
-    Attr::keep(6, "use_carrier", Shape::U8),
-    Attr::keep(7, "arp_interval", Shape::U32),
-    Attr::keep(8, "arp_ip_target", Shape::List(&Shape::Ip)),
-    Attr::keep(9, "arp_validate", Shape::U32),
-    Attr::keep(10, "arp_all_targets", Shape::U32),
-    Attr::link(11, "primary"),
-    Attr::keep(12, "primary_reselect", Shape::U8),
-    Attr::keep(13, "fail_over_mac", Shape::U8),
-    Attr::keep(14, "xmit_hash_policy", Shape::U8),
-    Attr::keep(15, "resend_igmp", Shape::U32),
-    Attr::keep(16, "num_peer_notif", Shape::U8),
-    Attr::keep(17, "all_slaves_active", Shape::U8),
-    Attr::keep(18, "min_links", Shape::U32),
-    Attr::keep(19, "lp_interval", Shape::U32),
-    Attr::keep(20, "packets_per_slave", Shape::U32),
-    Attr::keep(21, "ad_lacp_rate", Shape::U8),
-    Attr::keep(22, "ad_select", Shape::U8),
-    Attr::strip(23, "ad_info", Shape::Bytes),
-    Attr::keep(24, "ad_actor_sys_prio", Shape::U16),
-    Attr::keep(25, "ad_user_port_key", Shape::U16),
-    Attr::keep(26, "ad_actor_system", Shape::Mac),
-    Attr::keep(27, "tlb_dynamic_lb", Shape::U8),
-    Attr::keep(28, "peer_notif_delay", Shape::U32),
-    Attr::keep(29, "ad_lacp_active", Shape::U8),
-    Attr::keep(30, "missed_max", Shape::U8),
-    Attr::keep(31, "ns_ip6_target", Shape::List(&Shape::Ip)),
-    Attr::keep(32, "coupled_control", Shape::U8),
-    Attr::keep(33, "broadcast_neigh", Shape::U8),
-];
-const BOND_MODES: &[(u64, &str)] = &[
-    (0, "balance-rr"),
-    (1, "active-backup"),
-    (2, "balance-xor"),
-    (3, "broadcast"),
-    (4, "802.3ad"),
-    (5, "balance-tlb"),
-    (6, "balance-alb"),
-];
-
-const BOND_PORT: &[Attr] = &[
-    Attr::strip(1, "state", Shape::U8),
-    Attr::strip(2, "mii_status", Shape::U8),
-    Attr::strip(3, "link_failure_count", Shape::U32),
-    Attr::strip(4, "perm_hwaddr", Shape::Mac),
-    Attr::keep(5, "queue_id", Shape::U16),
-    Attr::strip(6, "ad_aggregator_id", Shape::U16),
-    Attr::strip(7, "ad_actor_oper_port_state", Shape::U8),
-    Attr::strip(8, "ad_partner_oper_port_state", Shape::U16),
-    Attr::keep(9, "prio", Shape::I32),
-    Attr::keep(10, "actor_port_prio", Shape::U16),
-];

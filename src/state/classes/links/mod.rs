@@ -1,10 +1,12 @@
 //! Links (`linux/if_link.h`).
 
+mod bond;
 mod bridge;
 mod kinds;
 mod tunnels;
+mod virtual_links;
 
-pub use kinds::CARRIED;
+pub use kinds::{CARRIED, FALLBACK, LEFT, is_carried, port_setting, setting};
 
 use crate::netlink::Protocol;
 use crate::state::table::{Attr, Class, Dump, Fate, Field, Shape, Source};
@@ -140,7 +142,7 @@ pub static LINKS: Class = Class {
     label,
     faults: kinds::faults,
     also: awake,
-    shown_by: "tests/roundtrip.rs, links",
+    shown_by: "tests/roundtrip, links",
     ..Class::BASE
 };
 
@@ -223,6 +225,7 @@ const ATTRIBUTES: &[Attr] = &[
     Attr::keep(
         55,
         "proto_down_reason",
+        // Without a mask all reasons are meant.
         Shape::Nest(&[Attr::strip(1, "mask", Shape::U32), Attr::keep(2, "value", Shape::U32)]),
     ),
     Attr::strip(56, "parent_dev_name", Shape::Text),

@@ -28,14 +28,16 @@ pub const VXLAN: &[Attr] = &[
     Attr::keep(18, "udp_csum", Shape::U8),
     Attr::keep(19, "udp_zero_csum6_tx", Shape::U8),
     Attr::keep(20, "udp_zero_csum6_rx", Shape::U8),
-    Attr::keep(21, "remcsum_tx", Shape::U8),
-    Attr::keep(22, "remcsum_rx", Shape::U8),
+    // To say that they are off takes bits of the header that may be reserved.
+    Attr::new(21, "remcsum_tx", Shape::U8, Fate::Set),
+    Attr::new(22, "remcsum_rx", Shape::U8, Fate::Set),
     Attr::keep(23, "gbp", Shape::Flag),
     Attr::keep(24, "remcsum_nopartial", Shape::Flag),
     Attr::keep(25, "collect_metadata", Shape::U8),
     Attr::keep(26, "label", Shape::Be32),
     Attr::keep(27, "gpe", Shape::Flag),
-    Attr::keep(28, "ttl_inherit", Shape::U8),
+    // Told as a number, taken as a flag.
+    Attr::new(28, "ttl_inherit", Shape::U8, Fate::AsFlag),
     Attr::keep(29, "df", Shape::U8),
     Attr::keep(30, "vnifilter", Shape::U8),
     Attr::keep(31, "localbypass", Shape::U8),
@@ -122,4 +124,11 @@ pub const VTI: &[Attr] = &[
     Attr::keep(4, "local", Shape::Ip),
     Attr::keep(5, "remote", Shape::Ip),
     Attr::keep(6, "fwmark", Shape::U32),
+];
+
+pub const BAREUDP: &[Attr] = &[
+    Attr::keep(1, "port", Shape::Be16),
+    Attr::keep(2, "ethertype", Shape::Be16),
+    Attr::keep(3, "srcport_min", Shape::U16),
+    Attr::keep(4, "multiproto_mode", Shape::Flag),
 ];

@@ -1,0 +1,61 @@
+//! Bonds and their ports (`linux/if_link.h`, `IFLA_BOND_*`).
+
+use crate::state::table::{Attr, Fate, Shape};
+
+pub const BOND: &[Attr] = &[
+    Attr::keep(1, "mode", Shape::Fixed(1, &Shape::Enum(BOND_MODES))),
+    Attr::link(2, "active_slave"),
+    Attr::keep(3, "miimon", Shape::U32),
+    Attr::keep(4, "updelay", Shape::U32),
+    Attr::keep(5, "downdelay", Shape::U32),
+    Attr::keep(6, "use_carrier", Shape::U8),
+    Attr::keep(7, "arp_interval", Shape::U32),
+    Attr::keep(8, "arp_ip_target", Shape::List(&Shape::Ip)),
+    Attr::keep(9, "arp_validate", Shape::U32),
+    Attr::keep(10, "arp_all_targets", Shape::U32),
+    Attr::link(11, "primary"),
+    Attr::keep(12, "primary_reselect", Shape::U8),
+    Attr::keep(13, "fail_over_mac", Shape::U8),
+    Attr::keep(14, "xmit_hash_policy", Shape::U8),
+    Attr::keep(15, "resend_igmp", Shape::U32),
+    Attr::keep(16, "num_peer_notif", Shape::U8),
+    Attr::keep(17, "all_slaves_active", Shape::U8),
+    Attr::keep(18, "min_links", Shape::U32),
+    Attr::keep(19, "lp_interval", Shape::U32),
+    Attr::keep(20, "packets_per_slave", Shape::U32),
+    Attr::keep(21, "ad_lacp_rate", Shape::U8),
+    Attr::keep(22, "ad_select", Shape::U8),
+    Attr::strip(23, "ad_info", Shape::Bytes),
+    Attr::keep(24, "ad_actor_sys_prio", Shape::U16),
+    Attr::keep(25, "ad_user_port_key", Shape::U16),
+    Attr::new(26, "ad_actor_system", Shape::Mac, Fate::Set),
+    Attr::keep(27, "tlb_dynamic_lb", Shape::U8),
+    Attr::keep(28, "peer_notif_delay", Shape::U32),
+    Attr::keep(29, "ad_lacp_active", Shape::U8),
+    Attr::keep(30, "missed_max", Shape::U8),
+    Attr::keep(31, "ns_ip6_target", Shape::List(&Shape::Ip)),
+    Attr::keep(32, "coupled_control", Shape::U8),
+    Attr::keep(33, "broadcast_neigh", Shape::U8),
+];
+const BOND_MODES: &[(u64, &str)] = &[
+    (0, "balance-rr"),
+    (1, "active-backup"),
+    (2, "balance-xor"),
+    (3, "broadcast"),
+    (4, "802.3ad"),
+    (5, "balance-tlb"),
+    (6, "balance-alb"),
+];
+
+pub const PORT: &[Attr] = &[
+    Attr::strip(1, "state", Shape::U8),
+    Attr::strip(2, "mii_status", Shape::U8),
+    Attr::strip(3, "link_failure_count", Shape::U32),
+    Attr::strip(4, "perm_hwaddr", Shape::Mac),
+    Attr::keep(5, "queue_id", Shape::U16),
+    Attr::strip(6, "ad_aggregator_id", Shape::U16),
+    Attr::strip(7, "ad_actor_oper_port_state", Shape::U8),
+    Attr::strip(8, "ad_partner_oper_port_state", Shape::U16),
+    Attr::keep(9, "prio", Shape::I32),
+    Attr::keep(10, "actor_port_prio", Shape::U16),
+];
