@@ -149,6 +149,28 @@ fn metrics_of_tcp_inform_only() {
     assert!(metrics.len() == 1 && !metrics[0].matters, "{lost:#?}");
 }
 
+/// An image of a version that knew less says nothing of what it did not know: the labels that the kernel
+/// gives every namespace stay, and so does what is there besides.
+#[test]
+fn classes_that_an_image_does_not_have_are_left_alone() {
+    let source = Pair::wired("older");
+    let mut image = image(&source);
+    for name in ["address-labels", "mptcp-limits", "xfrm-defaults", "xfrm-policies", "seg6-source"]
+    {
+        assert!(image.snapshot.sections.remove(name).is_some(), "{name}");
+    }
+    let target = Pair::bare("older");
+    target.pod.sh("ip addrlabel add prefix fd77::/64 label 100
+        ip xfrm policy add src 10.0.0.0/8 dst 10.1.0.0/16 dir out");
+    let asked = "ip addrlabel; ip xfrm policy; ip mptcp limits; ip xfrm policy getdefault";
+    let before = target.pod.sh(asked);
+    returns::restored(&target, &image);
+    assert_eq!(target.pod.sh(asked), before);
+    let same = netckpt::restore::compare(&image, &returns::image(&target)).unwrap();
+    let same: Vec<_> = same.iter().filter(|finding| finding.matters()).collect();
+    assert!(same.is_empty(), "{same:?}");
+}
+
 fn section(class: &Class, section: Vec<u8>) -> Objects {
     let sections = [(class.name.to_owned(), section.into())];
     Objects::read(&Snapshot { sections: sections.into() }, 0).unwrap()

@@ -121,7 +121,8 @@ impl Error {
 /// # Errors
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
-    let sides = Sides { from, to };
+    let from = from.as_far_as_known_to(to);
+    let sides = Sides { from: &from, to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     sysctls::plan(&sides, &mut draft);
