@@ -123,7 +123,6 @@ fn what_no_class_covers_is_named() {
         .map(|entry| (entry.class.as_str(), entry.object.as_str()))
         .collect();
     for wanted in [
-        ("iptables", "nat"),
         ("qdiscs", "tbf on eth0"),
         ("xfrm-policies", "policies: 1"),
         ("address-labels", "fd77::/64 label 99"),

@@ -221,6 +221,7 @@ pub(super) fn of_class(
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
         let weight = match class.name {
             _ if early || class.grows => Weight::Informs,
+            _ if super::xtables::is_idle(class, object, from) => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             _ => Weight::Matters,

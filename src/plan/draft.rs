@@ -79,6 +79,7 @@ impl Objects {
             classes.insert(class.name, objects);
         }
         super::nftables::prune(&mut classes);
+        super::ipset::prune(&mut classes);
         let outer = state::objects(&LINKS, section(OUTER).unwrap_or_default())
             .map_err(|source| Error::Malformed { section: OUTER, source })?;
         let names = section(LINKS.name).map(Names::of).unwrap_or_default();

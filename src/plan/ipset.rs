@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Stage;
 use super::difference::{Delta, delta};
 use super::draft::{CREATE, Draft, PLAIN, Sides};
-use super::raw::Raw;
+use super::raw::{Raw, text};
 use crate::netlink::{Builder, Protocol};
 use crate::state::classes::ipset::{
     ADT, DATA, GENMSG, INDEX, LINENO, LIST, MOST_INDEX, NAME, PROTOCOL, SETNAME, SPOKEN, TIMEOUT,
@@ -45,6 +45,19 @@ fn is_list(set: &Object) -> bool {
 pub fn list_of(member: &Object) -> Option<String> {
     raw(member).within(DATA, NAME)?;
     Some(name(member).to_owned())
+}
+
+/// Takes out members of sets that are not there, and of lists those that name none: the set was left out by
+/// choice.
+pub fn prune(classes: &mut BTreeMap<&'static str, Vec<Object>>) {
+    let sets = classes.get(IPSETS.name).map(Vec::as_slice).unwrap_or_default();
+    let there: BTreeSet<String> = sets.iter().map(|set| name(set).to_owned()).collect();
+    if let Some(members) = classes.get_mut(IPSET_MEMBERS.name) {
+        members.retain(|member| {
+            let named = raw(member).within(DATA, NAME).and_then(text);
+            there.contains(name(member)) && named.is_none_or(|named| there.contains(named))
+        });
+    }
 }
 
 /// Plans the sets, then the members.

@@ -28,12 +28,14 @@ mod sysctls;
 mod tables;
 mod veth;
 mod xfrm;
+mod xtables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
 
 use crate::netlink::Malformed;
 use crate::state::Object;
+use crate::state::classes::xtables as legacy;
 use crate::state::table::Class;
 
 pub use difference::{Finding, Kind, differences};
@@ -98,6 +100,8 @@ pub enum Error {
         "{link}: the image does not tell its other end; it was not in the node's namespace, and is not made there"
     )]
     NoEnd { link: String },
+    #[error("{class}: table {table}: {why}")]
+    Table { class: &'static str, table: String, why: legacy::Unfit },
     #[error("{link}: the host has no free name for its outer end (tried {tried})")]
     NoName { link: String, tried: String },
 }
@@ -110,7 +114,7 @@ impl Error {
             Self::Malformed { .. } => "ImageMalformed",
             Self::NoHost { .. } => "NoHostNamespace",
             Self::ParentOutside { .. } | Self::NoEnd { .. } => "ParentOutside",
-            Self::Circle { .. } => "ImageInvalid",
+            Self::Circle { .. } | Self::Table { .. } => "ImageInvalid",
             Self::NoName { .. } => "HostNameTaken",
         }
     }
@@ -133,6 +137,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
     ipset::plan(&sides, &mut draft);
+    xtables::plan(&sides, &mut draft)?;
     nftables::plan(&sides, &mut draft);
     xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::netlink::Protocol;
+use crate::state::classes::xtables::Family;
 
 /// When a step is done. Steps of one stage may depend on those of earlier stages, and within a
 /// stage on those before them in the plan.
@@ -34,6 +35,8 @@ pub enum Stage {
     /// Sets, then their members: rules look into them.
     Ipsets,
     IpsetMembers,
+    /// Before anything is sent or received, as nftables.
+    Xtables,
     /// Before anything is sent or received. Chains may be bound to links.
     Nftables,
     /// States and policies of IPsec: before any packet can go out in the clear.
@@ -81,6 +84,7 @@ impl fmt::Display for Stage {
             Self::FreeIpsets => "remove sets",
             Self::Ipsets => "sets",
             Self::IpsetMembers => "members of sets",
+            Self::Xtables => "legacy tables",
             Self::Nftables => "nftables",
             Self::Ipsec => "IPsec",
             Self::UnusedIpsets => "remove unused sets",
@@ -118,6 +122,9 @@ pub enum Action {
     /// Messages that the kernel takes or leaves as a whole, between a first that begins them and a
     /// last that ends them.
     Transaction { protocol: Protocol, parts: Vec<Part> },
+    /// A whole legacy table: the argument of `SO_SET_REPLACE` without the place for the counters of
+    /// before, and the counters of the new entries.
+    Table { family: &'static Family, name: String, replace: Vec<u8>, counters: Vec<u8> },
     /// A message of a family of generic netlink, complete but for the family's number and what
     /// [`Self::Send`] lacks.
     Command { family: &'static str, message: Vec<u8> },

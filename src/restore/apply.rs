@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::netlink::{Protocol, Refusal};
 use crate::plan::{Action, Plan, Side, Stage, Step};
 use crate::state::classes::ipset;
+use crate::state::classes::xtables::Control;
 
 use super::hands::{Failure, Hands};
 use super::membership;
@@ -26,10 +27,16 @@ impl Refused {
     pub fn is_lacking(&self) -> bool {
         let errno = self.refusal.errno;
         match self.step.action {
-            Action::Send { .. } | Action::Command { .. } => LACKING.contains(&errno),
+            Action::Send { .. } | Action::Command { .. } => {
+                LACKING.contains(&errno) || errno == ipset::NO_TYPE
+            }
             // Every kernel has these.
             Action::Membership { .. } => false,
             Action::Transaction { .. } => errno == libc::ENOENT || LACKING.contains(&errno),
+            // A table, a match or a target, and the interface as a whole.
+            Action::Table { .. } => {
+                [libc::ENOENT, libc::ENOPROTOOPT].contains(&errno) || LACKING.contains(&errno)
+            }
             // No `/dev/net/tun`, or no driver behind it.
             Action::Tun(_) => matches!(errno, libc::ENOENT | libc::ENODEV | libc::ENXIO),
             // What there is of files was looked at before; here only values are refused.
@@ -64,6 +71,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Generic(family) => command(hands, family, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Table => refused.extend(run.iter().filter_map(replace)),
             Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Membership => memberships(run, &mut refused),
             Way::Release => {
@@ -90,6 +98,7 @@ enum Way {
     Devices,
     Membership,
     Transaction,
+    Table,
     /// Removal of what others may still hold on to for a moment.
     Release,
 }
@@ -105,6 +114,7 @@ fn way(step: &Step) -> Way {
         Action::Tun(_) => Way::Devices,
         Action::Membership { .. } => Way::Membership,
         Action::Transaction { .. } => Way::Transaction,
+        Action::Table { .. } => Way::Table,
     }
 }
 
@@ -226,6 +236,18 @@ fn transact(hands: &mut Hands, step: &Step) -> Result<Option<Refused>, Failure> 
     }))
 }
 
+/// Does a step that replaces a legacy table, on a socket of the thread's namespace.
+fn replace(step: &Step) -> Option<Refused> {
+    let Action::Table { family, name, replace, counters } = &step.action else { return None };
+    let outcome = Control::open(family).and_then(|it| it.replace(name, replace, counters));
+    outcome.err().map(|error| Refused { step: step.clone(), refusal: refusal(&error) })
+}
+
+fn refusal(error: &std::io::Error) -> Refusal {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    Refusal { errno, message: None, offset: None }
+}
+
 /// Some files bound each other (a port range and the first unprivileged port), so that a refused one
 /// is tried once more after the others.
 fn write(run: &[Step], refused: &mut Vec<Refused>) {
@@ -242,9 +264,5 @@ fn write_one(step: &Step) -> Result<(), Refusal> {
     let open = std::fs::OpenOptions::new().write(true).open(format!("/proc/sys/net/{path}"));
     // With a line feed, since of an empty value nothing would be written at all.
     let line = [value.as_slice(), b"\n"].concat();
-    open.and_then(|mut file| file.write_all(&line)).map_err(|error| Refusal {
-        errno: error.raw_os_error().unwrap_or(libc::EIO),
-        message: None,
-        offset: None,
-    })
+    open.and_then(|mut file| file.write_all(&line)).map_err(|error| refusal(&error))
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::classes::{CLASSES, LINKS, links, sysctls};
+use super::classes::xtables::extensions;
+use super::classes::{ARPTABLES, CLASSES, IP6TABLES, IPTABLES, LINKS, links, sysctls};
 use super::decode::DEPTH;
 use super::table::{Attr, Class, Fate, Field, NEXTHOP, Shape, Source};
 
@@ -27,6 +28,9 @@ names is never sent to a kernel; a capture that meets it lists it by name under 
 | listed | in the image, and shown: it belongs to programs, so that it is neither sent nor compared |
 
 ";
+
+/// Classes of tables whose rules have matches and targets.
+const LEGACY: [&str; 3] = [IPTABLES.name, IP6TABLES.name, ARPTABLES.name];
 
 /// The whole page, in Markdown.
 #[must_use]
@@ -63,6 +67,13 @@ fn section(class: &Class, out: &mut String) {
     }
     if class.name == LINKS.name {
         kinds(out);
+    }
+    if LEGACY.contains(&class.name) {
+        out.push_str(&format!(
+            "Matches that are carried, with their revisions: {}.\n\nTargets: {}.\n\n",
+            extensions::listed(&extensions::MATCHES),
+            extensions::listed(&extensions::TARGETS)
+        ));
     }
     out.push_str("| field or attribute | what becomes of it |\n|---|---|\n");
     let mut page = Page { out, depth: 0 };
@@ -138,7 +149,12 @@ impl Page<'_> {
             Shape::By(sibling, layouts) => {
                 let of_links = matches!(sibling, "kind" | "slave_kind");
                 let told = |name: &&str| !of_links || links::is_carried(name);
+                let mut before = "";
                 for (name, layout) in layouts.iter().filter(|(name, _)| told(name)) {
+                    // Revisions of one name have one layout.
+                    if std::mem::replace(&mut before, name) == *name {
+                        continue;
+                    }
                     self.inner(&format!("{path}({name})"), layout);
                 }
             }

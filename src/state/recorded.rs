@@ -32,6 +32,11 @@ const SECTIONS: &[(&str, &[u8])] = &[
     ("nft-objects", include_bytes!("../../tests/recorded/nft-objects.bin")),
     ("nft-set-elements", include_bytes!("../../tests/recorded/nft-set-elements.bin")),
     ("nft-rules", include_bytes!("../../tests/recorded/nft-rules.bin")),
+    ("ipsets", include_bytes!("../../tests/recorded/ipsets.bin")),
+    ("ipset-members", include_bytes!("../../tests/recorded/ipset-members.bin")),
+    ("iptables", include_bytes!("../../tests/recorded/iptables.bin")),
+    ("ip6tables", include_bytes!("../../tests/recorded/ip6tables.bin")),
+    ("arptables", include_bytes!("../../tests/recorded/arptables.bin")),
     ("conntrack", include_bytes!("../../tests/recorded/conntrack.bin")),
     ("conntrack-expectations", include_bytes!("../../tests/recorded/conntrack-expectations.bin")),
 ];
@@ -127,6 +132,7 @@ fn what_is_replayed_is_what_is_compared() {
     // Never sent, or sent in another form: derived, outside, made by steps.
     const NOT_SENT: &[&str] = &[
         "tuple_reply",
+        "index",
         "status",
         "type",
         "link",

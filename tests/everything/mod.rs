@@ -199,8 +199,9 @@ const ASKED: &[&[&str]] = &[
 
 /// Ways of asking in text.
 const READ: &[&str] = &[
-    "iptables-legacy-save -c | grep -v '^#'",
-    "ip6tables-legacy-save -c | grep -v '^#'",
+    // What passed no rule counts at the policy: links that come up ask and tell.
+    "iptables-legacy-save -c | grep -v '^#' | sed '/^:/s/ \\[.*//'",
+    "ip6tables-legacy-save -c | grep -v '^#' | sed '/^:/s/ \\[.*//'",
     "arptables-legacy-save -c | grep -v '^#'",
     "ipset save | sed 's/timeout [0-9]*//g'",
     "conntrack -L -o extended,save 2>/dev/null | sed 's/-t [0-9]*//' | sort",

@@ -157,7 +157,7 @@ fn hostile_images_are_refused_before_anything_is_sent() {
     for (section, from, to, words) in [
         ("nft-rules", &b"counter\0"[..], &b"foreign\0"[..], "foreign"),
         ("nft-rules", b"lookup\0", b"looker\0", "looker"),
-        ("nft-rules", b"length\0", b"cgroup\0", "cgroup"),
+        ("nft-rules", b"length\0", b"nfacct\0", "nfacct"),
         ("nft-rules", b"ftp\0\0", b"xyz\0\0", "xyz"),
         ("nft-rules", b"CT\0\0", b"LE\0\0", "LE"),
         ("nft-objects", b"ftp\0", b"evil", "evil"),

@@ -135,3 +135,51 @@ ip netns exec $ns ping -c 1 ::1
 
 # Names of sections, or nothing for all.
 ip netns exec $ns python3 ./record.py "$@"
+
+# What a section has otherwise than the kernel tells it: by the program, from the image.
+tool=${NETCKPT:-../../target/debug/netckpt}
+pod=netckpt-record-sets
+image=$(mktemp)
+trap 'ip netns del $ns 2>/dev/null || true; ip netns del $out 2>/dev/null || true; ip netns del $pod 2>/dev/null || true; rm -f "$image"' EXIT
+ip netns add $pod
+ip netns exec $pod bash -eu <<'END'
+ipset create gone hash:ip
+ipset create a hash:ip timeout 600 counters comment skbinfo
+ipset add a 10.0.0.1 packets 5 bytes 50 comment one skbmark 0x1/0xff
+ipset add a 10.0.0.2 timeout 0
+ipset create n hash:net family inet6
+ipset add n fd00::/8
+ipset add n fd00:1::/32 nomatch
+ipset create i hash:net,iface
+ipset add i 10.0.0.0/8,physdev:eth0
+ipset create p hash:ip,port
+ipset add p 10.0.0.1,tcp:80
+ipset create q hash:ip,port,net
+ipset add q 10.0.0.1,udp:53,10.1.0.0/16
+ipset create b bitmap:ip,mac range 10.0.0.0/24
+ipset add b 10.0.0.9,02:00:00:00:00:09
+ipset create l list:set
+ipset add l a
+ipset destroy gone
+iptables-legacy -N mine
+iptables-legacy -A INPUT -s 10.0.0.0/8 -i eth+ -p tcp --dport 80 -c 5 500 -g mine
+iptables-legacy -A INPUT -m set --match-set a src -j DROP
+iptables-legacy -A mine -m limit --limit 5/s -m comment --comment seen -j LOG --log-prefix x
+iptables-legacy -A mine ! -d 10.1.0.0/16
+iptables-legacy -P OUTPUT DROP
+iptables-legacy -t nat -A PREROUTING -p tcp -j DNAT --to-destination 10.0.0.1:80
+ip6tables-legacy -A INPUT -s fd00::/8 -j ACCEPT
+arptables-legacy -A INPUT -s 10.0.0.1 --source-mac 02:00:00:00:00:01 -j DROP
+END
+"$tool" capture --netns /run/netns/$pod --no-host -o "$image"
+python3 - "$image" ipsets ipset-members iptables ip6tables arptables <<'END'
+import sys
+
+sys.path.insert(0, "..")
+import read_image
+
+_, sections = read_image.read(sys.argv[1])
+for name in sys.argv[2:]:
+    with open(f"{name}.bin", "wb") as file:
+        file.write(sections[name])
+END

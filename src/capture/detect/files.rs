@@ -1,6 +1,5 @@
 //! What procfs tells.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use super::Probe;
@@ -11,20 +10,20 @@ fn read(path: &str) -> Result<String, ReadError> {
         .map_err(|source| ReadError::File { path: path.to_owned(), source })
 }
 
-/// Every line is an object.
-pub(super) fn lines(path: &str) -> Result<Vec<String>, ReadError> {
-    let lines: BTreeSet<_> = read(path)?.lines().map(str::to_owned).collect();
-    Ok(lines.into_iter().collect())
-}
-
-/// Every entry of a folder is an object.
-pub(super) fn folder(path: &str) -> Result<Vec<String>, ReadError> {
+/// Every file of a folder is an object, unless it is empty: what rules fill while packets pass. The
+/// file itself comes with the rule.
+pub(super) fn filled(path: &str) -> Result<Vec<String>, ReadError> {
     let failed = |source| ReadError::File { path: path.to_owned(), source };
-    let names = std::fs::read_dir(path).map_err(failed)?;
-    names
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<io::Result<_>>()
-        .map_err(failed)
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let lines = read(&path.to_string_lossy())?.lines().count();
+        if lines > 0 {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            found.push(format!("{name}: {lines} entries"));
+        }
+    }
+    Ok(found)
 }
 
 /// Interfaces of a multicast routing daemon (`ip_mr_vif`, `ip6_mr_vif`), after a heading each.

@@ -67,6 +67,27 @@ pub(super) fn links(reader: &mut Reader) -> Result<Vec<(u32, String)>, ReadError
         .collect()
 }
 
+/// Legacy tables of bridges. The kernel makes each at the first question for it, in every namespace, so
+/// that one may only ask whether it knows the table at all. Without a bridge its rules see no packet.
+pub(super) fn ebtables(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const IFLA_LINKINFO: u16 = 18;
+    const IFLA_INFO_KIND: u16 = 1;
+    let known = |name: &&str| std::path::Path::new(&format!("/sys/module/ebtable_{name}")).exists();
+    let tables: Vec<_> = ["broute", "filter", "nat"].into_iter().filter(known).collect();
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bridges =
+        dump(probe.reader, "bridges", Protocol::Route, RTM_GETLINK, &[0; 16], |message| {
+            let info = find(message, 16, IFLA_LINKINFO)?.payload;
+            let kind =
+                attributes(info).map_while(Result::ok).find(|part| part.id == IFLA_INFO_KIND)?;
+            (kind.text() == "bridge").then_some(())
+        })?;
+    let named = |table| format!("{table}: whether it has rules can't be asked without making it");
+    Ok(if bridges.is_empty() { Vec::new() } else { tables.into_iter().map(named).collect() })
+}
+
 /// Queueing disciplines that somebody made: those that the kernel gives a link have no handle.
 /// Filters hang on them.
 pub(super) fn qdiscs(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {

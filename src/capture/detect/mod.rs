@@ -45,10 +45,10 @@ const fn cache(
 }
 
 static DETECTORS: &[Detector] = &[
-    state("iptables", |_| files::lines("/proc/thread-self/net/ip_tables_names")),
-    state("ip6tables", |_| files::lines("/proc/thread-self/net/ip6_tables_names")),
-    state("arptables", |_| files::lines("/proc/thread-self/net/arp_tables_names")),
-    state("xt-recent", |_| files::folder("/proc/thread-self/net/xt_recent")),
+    state("ebtables", kernel::ebtables),
+    state("xt-recent", |_| files::filled("/proc/thread-self/net/xt_recent")),
+    cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ipt_hashlimit")),
+    cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ip6t_hashlimit")),
     state("qdiscs", kernel::qdiscs),
     state("xfrm-socket-policies", kernel::xfrm_socket_policies),
     state("multicast-routes", files::multicast_routes),

@@ -22,6 +22,7 @@ pub mod segments;
 mod sockets;
 pub mod sysctls;
 pub mod xfrm;
+pub mod xtables;
 
 use super::table::Class;
 
@@ -47,9 +48,10 @@ pub use segments::{SEG6_HMAC, SEG6_SOURCE};
 pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
+pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 37] = [
+pub static CLASSES: [&Class; 40] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -75,6 +77,9 @@ pub static CLASSES: [&Class; 37] = [
     &XFRM_DEFAULTS,
     &IPSETS,
     &IPSET_MEMBERS,
+    &IPTABLES,
+    &IP6TABLES,
+    &ARPTABLES,
     &NFT_TABLES,
     &NFT_CHAINS,
     &NFT_SETS,

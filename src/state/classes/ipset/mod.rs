@@ -46,6 +46,8 @@ pub const SPOKEN: u8 = 6;
 const WITH_INDEX: u8 = 7;
 /// `IPSET_ERR_PROTOCOL`.
 const OTHER_PROTOCOL: i32 = 4097;
+/// `IPSET_ERR_FIND_TYPE`: the kernel has no such type of set, or not in this revision.
+pub const NO_TYPE: i32 = 4098;
 /// `IPSET_ERR_BUSY`: a rule or another set holds on to the set.
 pub const BUSY: i32 = 4100;
 /// `IPSET_FLAG_LIST_HEADER`: sets without their members.

@@ -1,8 +1,8 @@
 //! Stateful objects: named counters, quotas, limits, conntrack helpers and the like.
 
 use super::expressions::{CONNLIMIT, COUNTER, LIMIT, QUOTA, SYNPROXY};
-use super::xtables::is_helper;
 use super::{HEADER, SUBSYSTEM, dump, family_fault, place, source};
+use crate::state::classes::xtables::extensions::is_helper;
 use crate::state::table::{Attr, Class, Shape};
 use crate::state::{Fault, Names, Value};
 

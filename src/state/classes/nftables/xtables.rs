@@ -1,77 +1,38 @@
 //! Matches and targets of xtables inside nftables, as iptables-nft, ebtables-nft and arptables-nft
-//! make them (`linux/netfilter/nf_tables_compat.h`). Their data is a struct of each, kept as it is.
+//! make them (`linux/netfilter/nf_tables_compat.h`). Which may be carried is told by the
+//! list that legacy tables have, too.
 
 use crate::netlink::Builder;
-use crate::state::classes::conntrack::HELPERS;
+use crate::state::classes::xtables::extensions::{Kind, MATCHES, TARGETS, fault, layouts};
 use crate::state::table::{Attr, Shape};
 use crate::state::{Fault, Value};
 
-macro_rules! raw {
-    ($($name:literal)*) => { &[$(($name, Shape::Bytes)),*] };
-}
-
-/// `NFTA_MATCH_*`. Not among the names: those whose data reaches out of the namespace (`bpf`: files
-/// and descriptors, `cgroup`: paths) or points at things that are not carried (`nfacct`, `rateest`).
-/// `set` names a set by its index, at which a plan makes it.
+/// `NFTA_MATCH_*`.
 pub const MATCH: &[Attr] = &[
     Attr::keep(1, "name", Shape::Text),
     Attr::keep(2, "rev", Shape::Be32),
-    Attr::keep(3, "info", Shape::By("name", MATCHES)),
+    Attr::keep(3, "info", Shape::By("name", &MATCH_LAYOUTS)),
 ];
-const MATCHES: &[(&str, Shape)] = raw![
-    "802_3" "addrtype" "ah" "among" "arp" "cluster" "comment" "connbytes" "connlabel" "connlimit"
-    "connmark" "conntrack" "cpu" "dccp" "devgroup" "dscp" "dst" "ecn" "esp" "eui64" "frag"
-    "hashlimit" "hbh" "helper" "hl" "icmp" "icmp6" "ip" "ip6" "ipcomp" "iprange" "ipv6header"
-    "l2tp" "length" "limit" "mac" "mark" "mark_m" "mh" "multiport" "osf" "owner" "physdev"
-    "pkttype" "policy" "quota" "realm" "recent" "rpfilter" "rt" "sctp" "set" "socket" "srh" "state"
-    "statistic" "stp" "string" "tcp" "tcpmss" "time" "tos" "ttl" "u32" "udp" "udplite" "vlan"
-];
+const MATCH_LAYOUTS: [(&str, Shape); MATCHES.len()] = layouts(&MATCHES);
 
-/// `NFTA_TARGET_*`. Not among the names: what acts on the whole machine (`IDLETIMER`, `LED`,
-/// `RATEEST`).
+/// `NFTA_TARGET_*`.
 pub const TARGET: &[Attr] = &[
     Attr::keep(1, "name", Shape::Text),
     Attr::keep(2, "rev", Shape::Be32),
-    Attr::keep(3, "info", Shape::By("name", TARGETS)),
+    Attr::keep(3, "info", Shape::By("name", &TARGET_LAYOUTS)),
 ];
-const TARGETS: &[(&str, Shape)] = raw![
-    "AUDIT" "CHECKSUM" "CLASSIFY" "CONNMARK" "CONNSECMARK" "CT" "DNAT" "DNPT" "DSCP" "ECN" "HL"
-    "HMARK" "LOG" "MARK" "MASQUERADE" "NETMAP" "NFLOG" "NFQUEUE" "NOTRACK" "REDIRECT" "REJECT"
-    "SECMARK" "SET" "SNAT" "SNPT" "SYNPROXY" "TCPMSS" "TCPOPTSTRIP" "TEE" "TOS" "TPROXY" "TRACE" "TTL"
-    "arpreply" "dnat" "log" "mangle" "mark" "nflog" "redirect" "snat"
-];
+const TARGET_LAYOUTS: [(&str, Shape); TARGETS.len()] = layouts(&TARGETS);
 
-/// Whether rules and objects may name this conntrack helper: those that entries may have, and the one
-/// that only address translation registers (`net/ipv4/netfilter/nf_nat_snmp_basic_main.c`).
-pub fn is_helper(name: &[u8]) -> bool {
-    name == b"snmp_trap" || HELPERS.iter().any(|known| known.as_bytes() == name)
-}
-
-/// `helper` of `struct xt_ct_target_info` and its `_v1` (`linux/netfilter/xt_CT.h`).
-const CT_HELPER: std::ops::Range<usize> = 12..28;
-
-/// The names of the matches and targets that an expression has, where their data is missing, and
-/// the helper of the target `CT`.
+/// What is wrong with the match or target that an expression has.
 pub fn xtables_fault(expression: &str, value: &Value) -> Option<Fault> {
-    let known = match expression {
-        "match" => MATCHES,
-        "target" => TARGETS,
+    let kind = match expression {
+        "match" => Kind::Match,
+        "target" => Kind::Target,
         _ => return None,
     };
     let name = value.text("data.name").unwrap_or_default();
-    if !known.iter().any(|(known, _)| *known == name) {
-        return Some(Fault::Object(format!("the xtables {expression} {name}")));
-    }
-    let Some(Value::Bytes(info)) = value.field("data.info") else {
-        return Some(Fault::Object(format!("the xtables {expression} {name} without data")));
-    };
-    if name != "CT" || value.number("data.rev") == Some(0) && info.len() < CT_HELPER.end {
-        return None;
-    }
-    let helper = info.get(CT_HELPER)?.split(|byte| *byte == 0).next().unwrap_or_default();
-    let known = helper.is_empty() || is_helper(helper);
-    let shown = String::from_utf8_lossy(helper);
-    (!known).then(|| Fault::Object(format!("a conntrack helper that is not known ({shown})")))
+    let revision = value.number("data.rev").unwrap_or_default();
+    fault(kind, name, revision, value.field("data.info"))
 }
 
 /// Whether a rule has a match or target that holds on to a set of ipset.
