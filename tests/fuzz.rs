@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use netckpt::state;
 use targets::{TARGETS, Target};
 
 /// Mutated inputs per target.
@@ -38,6 +39,11 @@ fn seeds(target: &Target) -> Vec<Vec<u8>> {
     let mut seeds: Vec<_> =
         images.flat_map(|path| (target.seeds)(&std::fs::read(path).unwrap())).collect();
     assert!(!seeds.is_empty());
+    // What a kernel told of each class, as the tables' own tests have it.
+    seeds.extend(state::CLASSES.iter().filter_map(|class| {
+        let path = folder("tests/recorded").join(format!("{}.bin", class.name));
+        (target.section)(class.name, &std::fs::read(path).ok()?)
+    }));
     let failed = files(&folder("fuzz/regressions").join(target.name));
     seeds.extend(failed.iter().map(|path| std::fs::read(path).unwrap()));
     seeds

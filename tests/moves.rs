@@ -63,3 +63,13 @@ fn ten_moves_change_nothing() {
     }
     drop(pair);
 }
+
+/// A golden image of everything that this version carries, for `tests/golden`: one that is committed is
+/// never made again.
+#[test]
+#[ignore = "writes an image to the path in NETCKPT_GOLDEN"]
+fn write_a_golden_image() {
+    let path = std::env::var("NETCKPT_GOLDEN").expect("NETCKPT_GOLDEN=PATH");
+    let image = everything::image(&everything::pod("golden"));
+    std::fs::write(path, image.to_bytes().unwrap()).unwrap();
+}

@@ -17,7 +17,7 @@ main() {
 	step "agents" tests/cluster/deploy.sh
 	step "tests" cargo test --locked --no-fail-fast "$@"
 	# The test of one instant must be able to fail: without the second reading it has to find torn images.
-	step "torn on purpose" cargo test --locked --features torn --test instant "$@"
+	step "torn on purpose" cargo test --locked --features torn --test instant --test settings "$@"
 	say "Every test passed."
 }
 

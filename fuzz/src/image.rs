@@ -2,6 +2,7 @@
 //! not write.
 
 use netckpt::image::{Image, Limits, Manifest};
+use netckpt::restore;
 use sha2::{Digest, Sha256};
 
 /// Small, so that a run is fast and an allocation beyond them is seen.
@@ -22,6 +23,10 @@ pub fn run(data: &[u8]) {
         let again = image.to_bytes().expect("what is read can be written");
         let back = Image::from_bytes(&again, &Limits::DEFAULT).expect("and read again");
         assert_eq!(back.snapshot, image.snapshot);
+        // What a restore may be given is as itself.
+        if let Ok(found) = restore::compare(&image, &image) {
+            assert!(found.is_empty(), "{found:?}");
+        }
     }
 }
 

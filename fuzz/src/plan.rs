@@ -67,6 +67,16 @@ fn written(snapshot: &Snapshot, into: &mut Vec<u8>) {
     into.push(0);
 }
 
+/// From nothing to a section alone.
+pub fn section_seed(class: &str, section: &[u8]) -> Option<Vec<u8>> {
+    let mut snapshot = Snapshot::default();
+    snapshot.sections.insert(class.to_owned(), Bytes::copy_from_slice(section));
+    let mut seed = Vec::new();
+    written(&Snapshot::default(), &mut seed);
+    written(&snapshot, &mut seed);
+    Some(seed)
+}
+
 pub fn seeds(image: &[u8]) -> Vec<Vec<u8>> {
     let image = Image::from_bytes(image, &Limits::DEFAULT).expect("an image");
     let (full, empty) = (image.snapshot, Snapshot::default());

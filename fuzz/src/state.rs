@@ -5,9 +5,10 @@
 
 use netckpt::image::{Image, Limits};
 use netckpt::netlink::messages;
-use netckpt::state::table::Source;
+use netckpt::state::table::{Class, Source};
 use netckpt::state::{
-    Names, age, check_section, class, compare, objects, replay, to_json, unknown,
+    Fault, Names, age, check, check_section, class, compare, objects, replay, replay_where,
+    to_json, unknown,
 };
 
 pub fn run(data: &[u8]) {
@@ -28,10 +29,20 @@ pub fn run(data: &[u8]) {
             let mut read = messages(&message);
             assert!(read.next().is_some_and(|message| message.is_ok()), "{}", object.key);
             assert!(read.next().is_none(), "{}", object.key);
+            allowed(class, &object.bytes, &names);
         }
     }
     for pair in all.windows(2) {
         let _ = compare(&pair[0], &pair[1]);
+    }
+}
+
+/// What no table allows is never sent: of what is replayed all is known, and nothing refused.
+fn allowed(class: &'static Class, message: &[u8], names: &Names) {
+    let told = replay_where(class, message, class.tells, 0, |_| true);
+    for problem in check(class, &told, names) {
+        let sent = matches!(problem.fault, Fault::Unknown | Fault::Left | Fault::Refused);
+        assert!(!sent, "{}: it is sent: {problem}", class.name);
     }
 }
 
@@ -42,8 +53,9 @@ fn split(data: &[u8]) -> Option<(&str, &[u8])> {
 
 pub fn seeds(image: &[u8]) -> Vec<Vec<u8>> {
     let image = Image::from_bytes(image, &Limits::DEFAULT).expect("an image");
-    let seed = |(name, section): (&String, &bytes::Bytes)| {
-        [name.as_bytes(), &[0], section.as_ref()].concat()
-    };
-    image.snapshot.sections.iter().map(seed).collect()
+    image.snapshot.sections.iter().map(|(name, section)| seed(name, section)).collect()
+}
+
+pub fn seed(class: &str, section: &[u8]) -> Vec<u8> {
+    [class.as_bytes(), &[0], section].concat()
 }

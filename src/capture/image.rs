@@ -23,7 +23,7 @@ impl Captured {
 }
 
 /// Release of the running kernel, as `uname -r` has it; for people, so that not to know it is no error.
-fn kernel() -> String {
+pub(crate) fn kernel() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }

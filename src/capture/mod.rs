@@ -15,6 +15,9 @@ mod sift;
 mod sysctls;
 mod watch;
 
+pub(crate) use image::kernel;
+pub use sysctls::Files;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,7 +25,7 @@ use jiff::Timestamp;
 use crate::image::{Counts, Evidence, NotCarried, Snapshot};
 use bytes::Bytes;
 
-use crate::host::{elsewhere, number_of, outer_ends};
+use crate::host::{elsewhere, flows, number_of, outer_ends, shaping};
 use crate::netlink::{Protocol, Socket, messages};
 use crate::netns::{self, Namespace};
 use crate::state::table::Class;
@@ -64,6 +67,8 @@ pub enum Error {
     Subscribe { class: &'static str, source: crate::netlink::Error },
     #[error("the outer ends of veth pairs cannot be read: {source}")]
     Host { source: crate::netlink::Error },
+    #[error("what the host tracks of the pod's flows cannot be read: {source}")]
+    Flows { source: crate::netlink::Error },
     #[error("notifications cannot be read: {0}")]
     Events(crate::netlink::Error),
     #[error("{class} cannot be read: {source}")]
@@ -86,7 +91,9 @@ impl Error {
         match self {
             Self::Namespace(_) => "NamespaceUnavailable",
             Self::Subscribe { .. } | Self::Events(_) => "ChangesNotWatched",
-            Self::Read { .. } | Self::Host { .. } | Self::Malformed { .. } => "StateNotRead",
+            Self::Read { .. } | Self::Host { .. } | Self::Flows { .. } | Self::Malformed { .. } => {
+                "StateNotRead"
+            }
             Self::KeepsChanging { .. } => "StateKeepsChanging",
         }
     }
@@ -102,7 +109,8 @@ pub fn read(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadE
 }
 
 /// Captures a pod's whole network: the namespace, and the outer ends of its veth pairs, which live in
-/// `host` (section `host/links`). The outer ends are read right after the namespace's last pass.
+/// `host` (section `host/links`), with what the host tracks of the pod's flows (`host/conntrack`).
+/// The outer ends are read right after the namespace's last pass.
 ///
 /// # Errors
 /// As [`capture`].
@@ -121,9 +129,19 @@ pub fn network(
     captured.not_carried.extend(elsewhere(&links, number).into_iter().map(nested));
     captured.not_carried.sort();
     let ends = host.run(|| {
-        Socket::open(Protocol::Route).and_then(|mut s| outer_ends(&mut s, &links, number))
+        let mut socket = Socket::open(Protocol::Route)?;
+        let ends = outer_ends(&mut socket, &links, number)?;
+        let named = shaping(&mut socket, &ends)?;
+        Ok((ends, named))
     })?;
-    let ends = ends.map_err(|source| Error::Host { source })?;
+    let (ends, named) = ends.map_err(|source| Error::Host { source })?;
+    captured.not_carried.extend(named);
+    let flows = host.run(|| flows::capture(&captured.snapshot))?;
+    let flows = flows.map_err(|source| Error::Flows { source })?;
+    captured.not_carried.extend(flows.stay);
+    captured.not_carried.sort();
+    captured.counts.insert(flows::SECTION.to_owned(), messages(&flows.section).count() as u64);
+    captured.snapshot.sections.insert(flows::SECTION.to_owned(), Bytes::from(flows.section));
     captured.counts.insert(format!("host/{class}"), messages(&ends).count() as u64);
     captured.snapshot.sections.insert(format!("host/{class}"), Bytes::from(ends));
     Ok(captured)

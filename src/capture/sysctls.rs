@@ -7,9 +7,11 @@
 //!
 //! Files of devices are mostly not opened at all: one dump of links tells what they say (`devconf`).
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -45,7 +47,30 @@ pub(super) struct Unreadable {
 
 /// Reads all files once; those that cannot be read are left out.
 pub(super) fn once(reader: &mut Reader) -> io::Result<Vec<u8>> {
-    Sysctls::read_keeping(0, reader).map(|found| found.bytes)
+    Sysctls::default().walk(reader).map(|found| found.bytes)
+}
+
+/// The files of a namespace that is read several times: open between the readings, so that each
+/// reading after the first costs one call for a file. Belongs to a thread inside the namespace that has a
+/// table of descriptors of its own.
+#[derive(Debug)]
+pub struct Files(Sysctls);
+
+impl Default for Files {
+    fn default() -> Self {
+        Self(Sysctls { keep: KEPT_OPEN, ..Sysctls::default() })
+    }
+}
+
+impl Files {
+    /// Reads all files as the section of sysctls.
+    ///
+    /// # Errors
+    /// Where `/proc/sys/net` itself cannot be listed.
+    pub fn read(&mut self, reader: &mut Reader) -> io::Result<Vec<u8>> {
+        self.0 = std::mem::take(&mut self.0).walk(reader)?;
+        Ok(self.0.bytes.clone())
+    }
 }
 
 /// What one reading found.
@@ -56,12 +81,23 @@ pub(super) struct Sysctls {
     pub(super) unreadable: Vec<Unreadable>,
     /// What was not read from files.
     devices: Devices,
-    open: Vec<(File, std::ops::Range<usize>)>,
+    open: Vec<Kept>,
     /// How many files are kept open.
     keep: usize,
     /// Some files are not among those kept open.
     more: bool,
 }
+
+/// A file that is kept open, and where path and value stand in [`Sysctls::bytes`].
+#[derive(Debug)]
+struct Kept {
+    file: File,
+    path: Range<usize>,
+    value: Range<usize>,
+}
+
+/// Files that were kept open by an earlier reading, by path.
+type Earlier = HashMap<Vec<u8>, File>;
 
 impl Sysctls {
     /// Reads all files.
@@ -69,19 +105,22 @@ impl Sysctls {
     /// # Errors
     /// Where `/proc/sys/net` itself cannot be listed; a file that vanishes with its device is none.
     pub(super) fn read(reader: &mut Reader) -> io::Result<Self> {
-        Self::read_keeping(KEPT_OPEN, reader)
+        Self { keep: KEPT_OPEN, ..Self::default() }.walk(reader)
     }
 
-    /// As [`Self::read`], with at most so many files kept open.
-    fn read_keeping(keep: usize, reader: &mut Reader) -> io::Result<Self> {
+    /// Looks for files and reads them, those that are open without opening them again.
+    fn walk(self, reader: &mut Reader) -> io::Result<Self> {
         let devices = Devices::read(reader);
+        let mut earlier: Earlier =
+            self.open.into_iter().map(|kept| (self.bytes[kept.path].to_vec(), kept.file)).collect();
         let bytes = Vec::with_capacity(64 << 10);
-        let mut found = Self { bytes, keep, ..Self::default() };
+        let mut found = Self { bytes, keep: self.keep, ..Self::default() };
         let root = File::options()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
             .open(ROOT)?;
-        found.folder(root.as_fd(), &devices, &mut Vec::new(), DEEPEST)?;
+        let mut way = Way { devices: &devices, earlier: &mut earlier, path: Vec::new() };
+        found.folder(root.as_fd(), &mut way, DEEPEST)?;
         found.devices = devices;
         Ok(found)
     }
@@ -94,27 +133,20 @@ impl Sysctls {
     pub(super) fn read_again(&mut self, listed: bool, reader: &mut Reader) -> io::Result<bool> {
         if !listed && !self.more && Devices::read(reader) == self.devices {
             let mut value = [0; SHORT];
-            let same = self.open.iter().all(|(file, place)| {
-                let read = file.read_at(&mut value, 0);
-                read.is_ok_and(|read| trim(&value[..read]) == &self.bytes[place.clone()])
+            let same = self.open.iter().all(|kept| {
+                let read = kept.file.read_at(&mut value, 0);
+                read.is_ok_and(|read| trim(&value[..read]) == &self.bytes[kept.value.clone()])
             });
             if same {
                 return Ok(true);
             }
         }
-        let again = Self::read(reader)?;
-        let same = again.bytes == self.bytes;
-        *self = again;
-        Ok(same)
+        let before = self.bytes.clone();
+        *self = std::mem::take(self).walk(reader)?;
+        Ok(self.bytes == before)
     }
 
-    fn folder(
-        &mut self,
-        at: BorrowedFd<'_>,
-        devices: &Devices,
-        path: &mut Vec<u8>,
-        depth: usize,
-    ) -> io::Result<()> {
+    fn folder(&mut self, at: BorrowedFd<'_>, way: &mut Way<'_>, depth: usize) -> io::Result<()> {
         let mut entries = Entries::default();
         match Directory(at).list(&mut entries) {
             Ok(()) => {}
@@ -122,25 +154,25 @@ impl Sysctls {
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         }
-        let length = path.len();
-        let settings = devices.of(path);
+        let length = way.path.len();
+        let settings = way.devices.of(&way.path);
         for entry in entries.iter() {
             if length > 0 {
-                path.push(b'/');
+                way.path.push(b'/');
             }
-            path.extend_from_slice(entry.name.to_bytes());
+            way.path.extend_from_slice(entry.name.to_bytes());
             if !entry.is_folder {
                 match settings.and_then(|settings| settings.known(entry.name.to_bytes())) {
-                    Some(known) => self.known(path, known),
-                    None => self.file(at, entry.name, path),
+                    Some(known) => self.known(&way.path, known),
+                    None => self.file(at, entry.name, way),
                 }
-            } else if depth > 0 && !left_out(path) {
+            } else if depth > 0 && !left_out(&way.path) {
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 if let Ok(folder) = nix::fcntl::openat(at, entry.name, flags, Mode::empty()) {
-                    self.folder(folder.as_fd(), devices, path, depth - 1)?;
+                    self.folder(folder.as_fd(), way, depth - 1)?;
                 }
             }
-            path.truncate(length);
+            way.path.truncate(length);
         }
         Ok(())
     }
@@ -158,40 +190,68 @@ impl Sysctls {
         self.bytes.push(0);
     }
 
-    fn file(&mut self, folder: BorrowedFd<'_>, name: &CStr, path: &[u8]) {
-        let file = match open(folder, name) {
-            Ok(Some(file)) => File::from(file),
-            // Not the namespace's, or gone.
-            Ok(None) | Err(Errno::ENOENT) => return,
-            Err(errno) => return self.cannot_read(path, errno),
+    fn file(&mut self, folder: BorrowedFd<'_>, name: &CStr, way: &mut Way<'_>) {
+        let start = self.bytes.len();
+        // That of a device that went, and came again under its name, is not readable any more.
+        if let Some(file) = way.earlier.remove(&way.path)
+            && self.take(file, &way.path).is_ok()
+        {
+            return;
+        }
+        self.bytes.truncate(start);
+        let mut opened = open(folder, name);
+        if matches!(opened, Err(Errno::EMFILE)) {
+            // The limit is lower than was thought: nothing is kept open then.
+            (self.keep, self.more) = (0, true);
+            self.open.clear();
+            opened = open(folder, name);
+        }
+        let errno = match opened {
+            Ok(Some(file)) => match self.take(File::from(file), &way.path) {
+                Ok(()) => return,
+                Err(errno) => errno,
+            },
+            // Not the namespace's.
+            Ok(None) => return,
+            Err(errno) => errno,
         };
+        self.bytes.truncate(start);
+        // It is gone; or it is `stable_secret`, which answers EIO until it is set.
+        if !matches!(errno, Errno::EIO | Errno::ENOENT) {
+            self.cannot_read(&way.path, errno);
+        }
+    }
+
+    /// Adds path and value; on an error what was added is to be taken away again.
+    fn take(&mut self, file: File, path: &[u8]) -> Result<(), Errno> {
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(path);
         self.bytes.push(0);
+        let path = start..self.bytes.len() - 1;
         let start = self.bytes.len();
-        match read(&file, &mut self.bytes) {
-            Ok(long) => {
-                let place = start..self.bytes.len();
-                self.bytes.push(0);
-                if long || self.open.len() >= self.keep {
-                    self.more = true;
-                } else {
-                    self.open.push((file, place));
-                }
-            }
-            Err(errno) => {
-                self.bytes.truncate(start - path.len() - 1);
-                // `stable_secret` answers this until it is set.
-                if errno != Errno::EIO && errno != Errno::ENOENT {
-                    self.cannot_read(path, errno);
-                }
-            }
+        let long = read(&file, &mut self.bytes)?;
+        let value = start..self.bytes.len();
+        self.bytes.push(0);
+        if long || self.open.len() >= self.keep {
+            self.more = true;
+        } else {
+            self.open.push(Kept { file, path, value });
         }
+        Ok(())
     }
 
     fn cannot_read(&mut self, path: &[u8], errno: Errno) {
         let path = std::ffi::OsStr::from_bytes(path).to_string_lossy().into_owned();
         self.unreadable.push(Unreadable { path, errno });
     }
+}
+
+/// What a walk knows, and where it is.
+struct Way<'a> {
+    devices: &'a Devices,
+    earlier: &'a mut Earlier,
+    /// From `/proc/sys/net`.
+    path: Vec<u8>,
 }
 
 /// Whether nothing in a folder is carried: it is then not even listed.
@@ -276,6 +336,41 @@ mod tests {
                     assert!(says(&found, &format!("ipv4/{path}"), value));
                     assert!(found.read_again(false, &mut reader).unwrap());
                 }
+            })
+            .unwrap();
+    }
+
+    /// What is kept open is read again, what came since is found, and what came back under an old name
+    /// is not taken for the old.
+    #[test]
+    fn files_that_are_open_are_read_again() {
+        let set = |device: &str, path: &str, value: &str| {
+            std::fs::write(format!("{ROOT}/ipv6/conf/{device}/{path}"), value).unwrap();
+        };
+        let make = |add: bool| {
+            let verb = if add { "add" } else { "del" };
+            let of = if add { &["type", "ifb"][..] } else { &[] };
+            let ip = std::process::Command::new("ip").args(["link", verb, "again0"]).args(of).status();
+            assert!(ip.unwrap().success());
+        };
+        Namespace::create()
+            .unwrap()
+            .run(|| {
+                let (mut reader, mut files) = (Reader::new(), Files::default());
+                let mut says = |path: &str, value: &str| {
+                    let bytes = files.read(&mut reader).unwrap();
+                    says(&Sysctls { bytes, ..Sysctls::default() }, path, value)
+                };
+                assert!(says("ipv6/conf/lo/ra_honor_pio_life", "0"));
+                set("lo", "ra_honor_pio_life", "1");
+                assert!(says("ipv6/conf/lo/ra_honor_pio_life", "1"));
+                for value in ["0", "1"] {
+                    make(true);
+                    set("again0", "ra_honor_pio_life", value);
+                    assert!(says("ipv6/conf/again0/ra_honor_pio_life", value));
+                    make(false);
+                }
+                assert!(!says("ipv6/conf/again0/ra_honor_pio_life", "1"));
             })
             .unwrap();
     }

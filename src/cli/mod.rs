@@ -76,7 +76,7 @@ enum Verb {
     Timeline(timeline::Arguments),
     /// Print the custom resource definitions.
     Crds(crds::Arguments),
-    /// Put the CNI plugin on this node and in last place of its conflist.
+    /// Put the CNI plugin on this node and into its conflist, after what makes the pod's interface.
     CniInstall(cni::Install),
     /// Take the CNI plugin out again.
     CniUninstall(cni::Uninstall),

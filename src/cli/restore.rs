@@ -4,7 +4,9 @@ use super::namespace::{HostSide, Target};
 use super::output::{self, Format};
 use super::progress::Progress;
 use super::{GO_ON, Outcome, place};
-use crate::image::Unsupported;
+use crate::host::flows;
+use crate::image::{Image, Unsupported};
+use crate::netns::Namespace;
 use crate::plan::Finding;
 use crate::restore::{self, Options, Report};
 use crate::store::Place;
@@ -37,10 +39,13 @@ impl Arguments {
         let progress = Progress::start("restoring");
         let report = restore::restore(&target, host.as_ref(), &image, &options);
         drop(progress);
-        let report = match report {
+        let mut report = match report {
             Err(error) if error.is_of_support() => anyhow::bail!("{error}; {GO_ON}"),
             report => report?,
         };
+        if let (Some(host), false) = (&host, self.dry_run) {
+            track(host, &image, &mut report)?;
+        }
         match self.output {
             Format::Tree if self.dry_run => output::line(&plan(&report)),
             Format::Tree => output::line(&text(&report)),
@@ -48,6 +53,15 @@ impl Arguments {
         }
         Ok(Outcome::Good)
     }
+}
+
+/// Gives the host what its tracking knew of the namespace's flows where it came from.
+fn track(host: &Namespace, image: &Image, report: &mut Report) -> anyhow::Result<()> {
+    let Some(section) = image.snapshot.sections.get(flows::SECTION) else { return Ok(()) };
+    let own: Vec<_> = flows::addresses(&image.snapshot).into_iter().collect();
+    let refused = host.run(|| flows::insert(section, restore::age(image), &own))??;
+    report.left.extend(refused.into_iter().map(|one| (flows::SECTION.to_owned(), one)));
+    Ok(())
 }
 
 fn plan(report: &Report) -> String {

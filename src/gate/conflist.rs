@@ -20,8 +20,12 @@ pub enum Unknown {
     Version(String),
 }
 
-/// The list with our entry in last place, once; `None` when it is so already. All else stays as it
-/// is, in its order.
+/// Plugins that make rules of the node for the addresses of the result: they must be told the restored
+/// ones, and come after ours.
+const AFTER: &[&str] = &["portmap", "firewall"];
+
+/// The list with our entry once, in last place but for [`AFTER`]; `None` when it is so already. All
+/// else stays as it is, in its order.
 ///
 /// # Errors
 /// [`Unknown`] when it isn't a list as the CNI specification describes one.
@@ -37,7 +41,9 @@ pub fn add(text: &str, socket: &str) -> Result<Option<String>, Unknown> {
     if plugins.is_empty() {
         return Err(Unknown::Empty);
     }
-    plugins.push(entry(socket));
+    let follows = |plugin: &Value| plugin["type"].as_str().is_some_and(|of| AFTER.contains(&of));
+    let place = plugins.iter().position(follows).filter(|place| *place > 0);
+    plugins.insert(place.unwrap_or(plugins.len()), entry(socket));
     Ok(if *plugins == before { None } else { Some(write(&list)) })
 }
 
@@ -100,9 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_last_once_and_goes_without_a_trace() {
+    fn it_comes_once_before_what_needs_its_result_and_goes_without_a_trace() {
         let with = add(LIST, SOCKET).unwrap().unwrap();
-        assert_eq!(types(&with), ["bridge", "portmap", PLUGIN]);
+        assert_eq!(types(&with), ["bridge", PLUGIN, "portmap"]);
         assert_eq!(add(&with, SOCKET).unwrap(), None);
         let without = remove(&with).unwrap().unwrap();
         let (before, after): (Value, Value) =
@@ -117,10 +123,10 @@ mod tests {
         let mut list: Value = serde_json::from_str(LIST).unwrap();
         list["plugins"].as_array_mut().unwrap().insert(0, json!({"type": PLUGIN}));
         let with = add(&list.to_string(), "/elsewhere.sock").unwrap().unwrap();
-        assert_eq!(types(&with), ["bridge", "portmap", PLUGIN]);
+        assert_eq!(types(&with), ["bridge", PLUGIN, "portmap"]);
         let list: Value = serde_json::from_str(&with).unwrap();
-        assert_eq!(list["plugins"][2]["socket"], "/elsewhere.sock");
-        assert_eq!(list["plugins"][2]["capabilities"][ANNOTATIONS], true);
+        assert_eq!(list["plugins"][1]["socket"], "/elsewhere.sock");
+        assert_eq!(list["plugins"][1]["capabilities"][ANNOTATIONS], true);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn binary(plugin: &Path, folder: &Path) -> Result<PathBuf, Error> {
     Ok(to)
 }
 
-/// Adds the plugin in last place to the conflist that the runtime uses: of the files in `folder`,
+/// Adds the plugin to the conflist that the runtime uses: of the files in `folder`,
 /// the first by name, as containerd and CRI-O choose it.
 ///
 /// # Errors

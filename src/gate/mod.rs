@@ -1,4 +1,5 @@
-//! What makes "before the pod resumes" true: a chained CNI plugin in last place, and the agent's
+//! What makes "before the pod resumes" true: a chained CNI plugin in last place (but
+//! for those that need the restored addresses, see [`conflist`]), and the agent's
 //! unix socket behind it.
 //!
 //! ```text

@@ -26,7 +26,7 @@ use super::kernel::{Kernel, Link};
 use super::need::Has;
 use super::record::{Pod, Record};
 use super::ways::{Error, Ways, unmake};
-use super::{neighbours, settings};
+use super::{flows, neighbours, settings};
 use crate::netlink::{Protocol, Socket};
 
 /// One address of a restored pod on another node.
@@ -214,6 +214,7 @@ impl<'a> Leading<'a> {
         self.made.push(made.clone());
         self.save()?;
         self.make(&made).await?;
+        flows::forget(&BTreeSet::from([address]))?;
         for link in &near {
             neighbours::forget(&mut self.socket, link.index, address)?;
             announce(link.index, &link.mac, [(address, &link.mac[..])])?;

@@ -25,6 +25,7 @@
 
 mod announce;
 mod ends;
+pub mod flows;
 mod hop;
 mod inside;
 mod ipam;
@@ -34,6 +35,7 @@ mod need;
 mod neighbours;
 mod record;
 mod settings;
+mod shaping;
 mod ways;
 
 pub use announce::Error as AnnounceError;
@@ -44,4 +46,5 @@ pub use kernel::Error as KernelError;
 pub use leads::Lead;
 pub use need::InUse;
 pub use record::{Pod, Record};
+pub use shaping::shaping;
 pub use ways::{Attached, Error, Way, Ways};

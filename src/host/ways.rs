@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::announce::{self, announce};
 use super::inside::{Inside, ReadError};
 use super::kernel::{self, Kernel, Link};
-use super::leads;
 use super::need::{Claims, Has, InUse, Need};
 use super::neighbours;
 use super::record::{Pod, Record, Records};
 use super::settings;
+use super::{flows, leads};
 use crate::netlink::{self, Protocol, Socket};
 use crate::netns::{self, Namespace};
 
@@ -383,6 +383,7 @@ impl Ways {
         Kernel::with(async |kernel| {
             for record in &gone {
                 unmake(kernel, record, &rest).await?;
+                flows::forget(&record.kept.iter().copied().collect())?;
                 self.records.remove(record).map_err(|source| self.failed(source))?;
             }
             Ok(gone)

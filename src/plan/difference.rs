@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Group;
 use super::draft::Objects;
+use super::known::Known;
 use super::links::{PortState, only_port_state};
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
@@ -190,7 +191,7 @@ pub(super) fn of_class(
 ) {
     let delta = delta(from.of(class), to.of(class), |_| true);
     let mut add = |object: &Object, names: &Names, kind, weight| {
-        let fleeting = (class.fleeting)(&object.value());
+        let fleeting = object.is_fleeting();
         let weight = if fleeting && weight != Weight::Mends { Weight::Informs } else { weight };
         found.push(Finding { class: class.name, object: object.label(names), kind, weight });
     };
@@ -204,8 +205,13 @@ pub(super) fn of_class(
         };
         add(object, &to.names, Kind::Missing, weight);
     }
+    let known = match delta.changed.is_empty() {
+        true => Known::default(),
+        false => Known::of(class, from, to),
+    };
     for changed in delta.changed {
         let weight = match class.name {
+            _ if known.only_unknown(&changed.differences) => Weight::Informs,
             "addresses" if super::addresses::only_history(changed.from, changed.to) => {
                 Weight::Informs
             }

@@ -31,6 +31,8 @@ pub struct Objects {
     pub(super) outer: Vec<Object>,
     /// Classes of which nothing is known.
     unknown: BTreeSet<&'static str>,
+    /// Told by another kernel than the running one, which may know other attributes.
+    pub(super) foreign: bool,
 }
 
 impl Objects {
@@ -83,7 +85,19 @@ impl Objects {
         let outer = state::objects(&LINKS, section(OUTER).unwrap_or_default())
             .map_err(|source| Error::Malformed { section: OUTER, source })?;
         let names = section(LINKS.name).map(Names::of).unwrap_or_default();
-        Ok(Self { classes, names, outer, unknown: BTreeSet::new() })
+        Ok(Self { classes, names, outer, unknown: BTreeSet::new(), foreign: false })
+    }
+
+    /// The same, told by another kernel than the running one: what one of both tells nowhere in a
+    /// class is taken for something that it does not know, and is no difference that matters.
+    #[must_use]
+    pub fn of_another_kernel(mut self, foreign: bool) -> Self {
+        self.foreign = foreign;
+        self
+    }
+
+    pub(super) fn of_mut(&mut self, class: &Class) -> &mut [Object] {
+        self.classes.get_mut(class.name).map(Vec::as_mut_slice).unwrap_or_default()
     }
 
     pub(super) fn of(&self, class: &Class) -> &[Object] {
@@ -134,7 +148,7 @@ impl Draft {
         message: Vec<u8>,
         tolerated: &'static [i32],
     ) {
-        self.add(Side::Inside, stage, class, label, message, tolerated);
+        self.send_on(Side::Inside, stage, class, label, message, tolerated);
     }
 
     /// Adds a message to the host's namespace.
@@ -145,10 +159,11 @@ impl Draft {
         label: String,
         message: Vec<u8>,
     ) {
-        self.add(Side::Host, stage, class, label, message, &[]);
+        self.send_on(Side::Host, stage, class, label, message, &[]);
     }
 
-    fn add(
+    /// Adds a message to the namespace of this side.
+    pub fn send_on(
         &mut self,
         side: Side,
         stage: Stage,
@@ -221,6 +236,20 @@ impl Draft {
             action: Action::Write { path: path.to_owned(), value: value.to_vec() },
             tolerated: &[],
         });
+    }
+
+    /// Adds a pause.
+    pub fn wait(
+        &mut self,
+        side: Side,
+        stage: Stage,
+        class: &'static Class,
+        label: &str,
+        millis: u64,
+    ) {
+        let action = Action::Wait { millis };
+        let (class, label, tolerated) = (class.name, label.to_owned(), &[][..]);
+        self.steps.push(Step { stage, side, class, label, action, tolerated });
     }
 
     /// The plan: steps by stage, within a stage as they were added.

@@ -14,11 +14,13 @@ mod conntrack;
 mod difference;
 mod draft;
 mod ipset;
+mod known;
 mod link;
 mod links;
 mod neighbours;
 mod nexthops;
 mod nftables;
+mod outer;
 mod raw;
 mod routes;
 mod rules;
@@ -26,6 +28,7 @@ mod scaffold;
 mod step;
 mod sysctls;
 mod tables;
+pub mod tc;
 mod veth;
 mod xfrm;
 mod xtables;
@@ -126,7 +129,8 @@ impl Error {
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
     let from = from.as_far_as_known_to(to);
-    let sides = Sides { from: &from, to };
+    let told = known::as_told(&from, to);
+    let sides = Sides { from: told.as_ref().unwrap_or(&from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     sysctls::plan(&sides, &mut draft);
@@ -142,6 +146,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     tables::plan(&sides, &mut draft);
+    tc::plan(&sides, &mut draft);
     Ok(draft.finish())
 }
 
@@ -154,6 +159,7 @@ fn order_of(class: &Class) -> Option<Group> {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
         "rules" => Some(rules::group),
+        "tc-filters" => Some(tc::group),
         "address-labels" => Some(tables::group),
         "xfrm-policies" => Some(nftables::of_all),
         "nft-tables" => Some(nftables::of_all),

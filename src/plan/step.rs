@@ -46,6 +46,8 @@ pub enum Stage {
     /// After the rules that use labels, and before any packet can come: one that comes too early
     /// would make an entry without the translation that its flow has.
     Conntrack,
+    /// On links that are all there, so that actions may send to any of them, and before traffic comes.
+    TrafficControl,
     /// The ends outside: carrier comes with both ends up.
     HostLinks,
     RaiseLinks,
@@ -89,6 +91,7 @@ impl fmt::Display for Stage {
             Self::Ipsec => "IPsec",
             Self::UnusedIpsets => "remove unused sets",
             Self::Conntrack => "connection tracking",
+            Self::TrafficControl => "traffic control",
             Self::HostLinks => "host ends",
             Self::RaiseLinks => "raise links",
             Self::Addresses => "addresses",
@@ -130,6 +133,9 @@ pub enum Action {
     Command { family: &'static str, message: Vec<u8> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+    /// Nothing for a while, where the kernel ends what it was told to end in its own time and what
+    /// follows must not meet it.
+    Wait { millis: u64 },
     /// A link that no message makes.
     Tun(Tun),
     /// Joins a link-layer multicast address for all who use the link, or leaves it (`SIOCADDMULTI`,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::draft::{Draft, Objects, PLAIN, Sides};
 use super::link::{HEADER, Link, Parent, UP};
 use super::links::{NLMSGHDR, creation, header};
+use super::outer;
 use super::{Error, Host, Stage, Terms};
 use crate::netlink::{Builder, attributes};
 use crate::state::Object;
@@ -187,14 +188,17 @@ fn finish(wanted: &Wanted<'_>, draft: &mut Draft) {
     draft.send_host(Stage::HostLinks, &LINKS, format!("{word} {}", wanted.name), builder.finish());
 }
 
-/// Of a pair that stays: the outer end is the node's own, only what was cut off in the middle is
-/// done again.
+/// Of a pair that stays: what was cut off in the middle is done again. Name, index and master are the
+/// node's own; the rest is as it was where the pod came from.
 fn mend(old: &Link<'_>, link: &Link<'_>, sides: &Sides<'_>, host: &Host, draft: &mut Draft) {
     let Some(now) = outer_of(old, &sides.from.outer).map(Link::new) else { return };
     let own = host.own.get(link.name).map(|end| Link::new(&end.0));
     let captured = outer_of(link, &sides.to.outer).map(Link::new);
     let up = own.or(captured).is_none_or(|end| end.is_up());
     let master = own.map_or(now.master, |end| end.master);
+    if let Some(captured) = captured {
+        outer::mend(&now, &captured, draft);
+    }
     if now.is_up() == up && now.master == master {
         return;
     }

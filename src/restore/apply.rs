@@ -27,6 +27,10 @@ impl Refused {
     pub fn is_lacking(&self) -> bool {
         let errno = self.refusal.errno;
         match self.step.action {
+            // A kind of discipline, filter or action without a module.
+            Action::Send { .. } if Stage::TrafficControl == self.step.stage => {
+                errno == libc::ENOENT || LACKING.contains(&errno)
+            }
             Action::Send { .. } | Action::Command { .. } => {
                 LACKING.contains(&errno) || errno == ipset::NO_TYPE
             }
@@ -41,6 +45,7 @@ impl Refused {
             Action::Tun(_) => matches!(errno, libc::ENOENT | libc::ENODEV | libc::ENXIO),
             // What there is of files was looked at before; here only values are refused.
             Action::Write { .. } => true,
+            Action::Wait { .. } => false,
         }
     }
 }
@@ -71,6 +76,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Generic(family) => command(hands, family, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::Wait => run.iter().for_each(wait),
             Way::Table => refused.extend(run.iter().filter_map(replace)),
             Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Membership => memberships(run, &mut refused),
@@ -98,6 +104,7 @@ enum Way {
     Devices,
     Membership,
     Transaction,
+    Wait,
     Table,
     /// Removal of what others may still hold on to for a moment.
     Release,
@@ -114,6 +121,7 @@ fn way(step: &Step) -> Way {
         Action::Tun(_) => Way::Devices,
         Action::Membership { .. } => Way::Membership,
         Action::Transaction { .. } => Way::Transaction,
+        Action::Wait { .. } => Way::Wait,
         Action::Table { .. } => Way::Table,
     }
 }
@@ -234,6 +242,12 @@ fn transact(hands: &mut Hands, step: &Step) -> Result<Option<Refused>, Failure> 
         refusal.message = Some(format!("{part}{told}"));
         Refused { step: step.clone(), refusal }
     }))
+}
+
+fn wait(step: &Step) {
+    if let Action::Wait { millis } = step.action {
+        std::thread::sleep(Duration::from_millis(millis));
+    }
 }
 
 /// Does a step that replaces a legacy table, on a socket of the thread's namespace.

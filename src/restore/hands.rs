@@ -39,13 +39,16 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Hands {
     pub reader: Reader,
+    /// Open between readings.
+    files: capture::Files,
     /// A socket of the host's namespace, and the descriptor that names it.
     pub host: Option<(Socket, RawFd)>,
 }
 
 impl Hands {
-    /// Opens the sockets. The calling thread is inside the namespace.
+    /// Opens the sockets. The calling thread is inside the namespace, and ends with the work.
     pub fn open(host: Option<&Namespace>) -> Result<Self, Error> {
+        own_descriptors();
         let opened = |source| Failure::Netlink { what: "host namespace", source };
         let host = match host {
             Some(host) => {
@@ -54,7 +57,7 @@ impl Hands {
             }
             None => None,
         };
-        Ok(Self { reader: Reader::new(), host })
+        Ok(Self { reader: Reader::new(), files: capture::Files::default(), host })
     }
 
     /// Reads the namespace, and the outer ends of its veth pairs.
@@ -79,6 +82,10 @@ impl Hands {
     }
 
     fn read_class(&mut self, class: &'static state::table::Class) -> Result<Vec<u8>, Failure> {
+        if let Source::Sysctl = class.source {
+            let failed = |source| ReadError::File { path: class.name.to_owned(), source };
+            return Ok(self.files.read(&mut self.reader).map_err(failed)?);
+        }
         for _ in 0..TRIES {
             let section = capture::read(class, &mut self.reader)?;
             if !self.reader.take_interrupted() {
@@ -127,6 +134,14 @@ impl Hands {
         (terms.names, terms.indexes) = (names, indexes);
         Ok(terms)
     }
+}
+
+/// Gives the thread a copy of the table of descriptors that is its own. Hundreds of files are open for
+/// a moment: in a shared table each doubling of its size waits for an RCU grace period, some milliseconds
+/// (`expand_fdtable` of `fs/file.c`). What was open stays open, as messages name namespaces by it.
+fn own_descriptors() {
+    // SAFETY: plain system call. Where it fails the table stays shared, which is right and slower.
+    let _ = unsafe { libc::unshare(libc::CLONE_FILES) };
 }
 
 /// Whether the host has a link of this index, or where it is 0, of this name.

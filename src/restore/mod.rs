@@ -83,7 +83,8 @@ pub fn restore_while(
     let lenient = options.on_unsupported == Unsupported::Report;
     let allowed = check::allowed(image, lenient)?;
     let goal = Goal {
-        objects: Objects::of_image(&allowed.snapshot, age(image))?,
+        objects: Objects::of_image(&allowed.snapshot, age(image))?
+            .of_another_kernel(foreign(image)),
         host: host.map(Namespace::as_raw_fd),
         lenient,
         known_ends_only: options.known_ends_only,
@@ -122,7 +123,7 @@ pub fn undo(
 /// [`Error`] where either can't be read.
 pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> {
     let allowed = check::allowed(image, true)?;
-    let shall = Objects::of_image(&allowed.snapshot, age(image))?;
+    let shall = Objects::of_image(&allowed.snapshot, age(image))?.of_another_kernel(foreign(image));
     let is = target.run(|| Hands::open(None)?.look())??;
     Ok(plan::differences(&is, &shall))
 }
@@ -135,7 +136,8 @@ pub fn compare(is: &Image, shall: &Image) -> Result<Vec<Finding>, Error> {
     let read = |image: &Image| -> Result<Objects, Error> {
         Ok(Objects::of_image(&check::allowed(image, true)?.snapshot, 0)?)
     };
-    Ok(plan::differences(&read(is)?, &read(shall)?))
+    let foreign = is.manifest.kernel != shall.manifest.kernel;
+    Ok(plan::differences(&read(is)?, &read(shall)?.of_another_kernel(foreign)))
 }
 
 /// Reads a namespace once, and the outer ends of its veth pairs that live in `host`. This is what a
@@ -156,8 +158,15 @@ pub fn plan(target: &Namespace, host: Option<&Namespace>, image: &Image) -> Resu
     Ok(restore(target, host, image, &options)?.plans.pop().unwrap_or_default())
 }
 
+/// Whether another kernel told what is in the image.
+fn foreign(image: &Image) -> bool {
+    let kernel = &image.manifest.kernel;
+    !kernel.is_empty() && *kernel != crate::capture::kernel()
+}
+
 /// Seconds since the image was captured.
-fn age(image: &Image) -> u32 {
+#[must_use]
+pub fn age(image: &Image) -> u32 {
     let seconds = Timestamp::now().as_second() - image.manifest.created.as_second();
     u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
 }

@@ -142,12 +142,12 @@ pub fn check(class: &'static Class, message: &[u8], links: &Names) -> Vec<Proble
             let (header, rest) = message.body.split_at(align(size).min(message.body.len()));
             walk.fields(header, class.header);
             walk.nest(rest, class.attributes, true, 0);
-            let value = super::decode(class, message.bytes);
-            for fault in (class.faults)(&value) {
-                walk.add(fault);
+            if class.finds_faults() {
+                let faults = (class.faults)(&super::decode(class, message.bytes));
+                faults.into_iter().for_each(|fault| walk.add(fault));
             }
             if !walk.found.is_empty() {
-                object = (class.label)(&value, links);
+                object = (class.label)(&super::decode(class, message.bytes), links);
             }
         }
         Some(Ok(message)) => walk.add(Fault::Foreign(message.kind)),
@@ -178,7 +178,12 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
         Shape::Ip => matches!(length, 4 | 16),
         Shape::Via => matches!(length, 6 | 18),
         Shape::Bytes | Shape::Secret => true,
-        Shape::Enum(_) | Shape::Bits(_) | Shape::BitsOf(..) => matches!(length, 1 | 2 | 4 | 8),
+        Shape::Enum(_) | Shape::Bits(_) | Shape::BitsOf(..) | Shape::Written(_) => {
+            matches!(length, 1 | 2 | 4 | 8)
+        }
+        Shape::Headed(size, _, tail) => {
+            length >= size && fits(tail, &payload[align(size).min(length)..])
+        }
         Shape::Nest(_) | Shape::Families(_) | Shape::Repeat(_) | Shape::List(_) => {
             attributes(payload).all(|attribute| attribute.is_ok())
         }
@@ -205,24 +210,44 @@ pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
     }
 }
 
+/// A step of the way to what is looked at. Written out only where something is wrong there.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Name(&'static str),
+    /// Of a list.
+    Place(usize),
+    /// An attribute without a name.
+    Unknown(u16),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Place(place) => write!(f, "{place}"),
+            Self::Unknown(id) => write!(f, "#{id}"),
+        }
+    }
+}
+
 struct Walk<'a> {
     links: &'a Names,
     /// See [`Class::strict`].
     strict: bool,
-    path: Vec<String>,
+    path: Vec<Step>,
     found: Vec<Problem>,
 }
 
 impl Walk<'_> {
     fn add(&mut self, fault: Fault) {
         if self.found.len() < MOST {
-            let path = self.path.join(".");
+            let path = self.path.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
             self.found.push(Problem { object: String::new(), path, fault });
         }
     }
 
-    fn within(&mut self, name: &str, look: impl FnOnce(&mut Self)) {
-        self.path.push(name.to_owned());
+    fn within(&mut self, step: Step, look: impl FnOnce(&mut Self)) {
+        self.path.push(step);
         look(self);
         self.path.pop();
     }
@@ -231,7 +256,7 @@ impl Walk<'_> {
         for field in fields {
             let end = field.at + width(&field.shape).unwrap_or(0);
             let Some(payload) = bytes.get(field.at..end) else { continue };
-            self.within(field.name, |walk| {
+            self.within(Step::Name(field.name), |walk| {
                 walk.link(field.fate, payload);
                 if let Shape::Struct(of) = field.shape {
                     walk.fields(payload, of);
@@ -243,7 +268,12 @@ impl Walk<'_> {
     fn link(&mut self, fate: Fate, payload: &[u8]) {
         let index = number(payload);
         let known = u32::try_from(index).is_ok_and(|index| index == 0 || self.links.has(index));
-        if matches!(fate, Fate::Ifindex) && !known {
+        let refers = match fate {
+            Fate::Ifindex => true,
+            Fate::IfindexOr(other) => index != other,
+            _ => false,
+        };
+        if refers && !known {
             self.add(Fault::NoLink(index));
         }
     }
@@ -261,12 +291,12 @@ impl Walk<'_> {
                 } else {
                     Fault::Unknown
                 };
-                self.within(&format!("#{}", attribute.id), |walk| walk.add(fault));
+                self.within(Step::Unknown(attribute.id), |walk| walk.add(fault));
                 continue;
             };
             let twice = once && seen.contains(&attribute.id);
             seen.push(attribute.id);
-            self.within(attr.name, |walk| {
+            self.within(Step::Name(attr.name), |walk| {
                 if twice {
                     walk.add(Fault::Twice);
                 }
@@ -286,7 +316,7 @@ impl Walk<'_> {
         let fate = beside(attr.fate, siblings);
         match fate {
             // Never looked at again.
-            Fate::Strip => return,
+            Fate::Strip | Fate::Made(_) => return,
             Fate::Leave => return self.add(Fault::Left),
             Fate::Refuse => return self.add(Fault::Refused),
             _ => {}
@@ -313,7 +343,7 @@ impl Walk<'_> {
             Shape::Repeat(table) => self.nest(payload, table, false, depth + 1),
             Shape::List(item) if depth < DEPTH => {
                 for (at, attribute) in attributes(payload).map_while(Result::ok).enumerate() {
-                    self.within(&at.to_string(), |walk| {
+                    self.within(Step::Place(at), |walk| {
                         walk.shape(item, attribute.payload, &[], &[], depth + 1);
                     });
                 }
@@ -329,14 +359,20 @@ impl Walk<'_> {
             }
             Shape::List(_) | Shape::By(..) => self.add(Fault::Depth),
             Shape::Struct(of) | Shape::Trailing(of, _) => self.fields(payload, of),
+            Shape::Headed(size, of, tail) if depth < DEPTH => {
+                let (head, rest) = payload.split_at(align(size).min(payload.len()));
+                self.fields(head, of);
+                self.shape(tail, rest, &[], &[], depth + 1);
+            }
+            Shape::Headed(..) => self.add(Fault::Depth),
             Shape::Array(size, of) => {
                 for (at, item) in payload.chunks_exact(size.max(1)).enumerate() {
-                    self.within(&at.to_string(), |walk| walk.fields(item, of));
+                    self.within(Step::Place(at), |walk| walk.fields(item, of));
                 }
             }
             Shape::Nexthops(table) => {
                 for (at, (header, rest)) in nexthops(payload).enumerate() {
-                    self.within(&at.to_string(), |walk| {
+                    self.within(Step::Place(at), |walk| {
                         walk.fields(header, NEXTHOP);
                         walk.nest(rest, table, true, depth + 1);
                     });

@@ -30,6 +30,20 @@ pub fn decode(class: &Class, message: &[u8]) -> Value {
     view(class, message, View::All)
 }
 
+/// As [`decode`], of the fields and attributes of these names only.
+pub(super) fn decode_some(class: &Class, message: &[u8], named: &[&str]) -> Value {
+    let Some(Ok(message)) = messages(message).next() else {
+        return Value::Bytes(message.to_vec());
+    };
+    let size = header_size(class.header);
+    let (header, rest) = message.body.split_at(align(size).min(message.body.len()));
+    let wanted = |field: &Field| named.contains(&field.name);
+    let mut entries = fields_where(header, class.header, View::All, &wanted);
+    let wanted = |attr: &Attr| named.contains(&attr.name);
+    entries.extend(nest_where(rest, class.attributes, View::All, 0, &wanted));
+    Value::Map(entries)
+}
+
 pub(super) fn view(class: &Class, message: &[u8], view: View) -> Value {
     if let Source::Sysctl = class.source {
         let mut parts = message.split(|byte| *byte == 0).map(String::from_utf8_lossy);
@@ -43,7 +57,7 @@ pub(super) fn view(class: &Class, message: &[u8], view: View) -> Value {
     let (header, rest) = message.body.split_at(align(size).min(message.body.len()));
     let mut entries = fields(header, class.header, view);
     entries.extend(nest(rest, class.attributes, view, 0));
-    if view == View::Compared {
+    if view == View::Compared && class.compares_more() {
         let also = (class.also)(&decode(class, message.bytes));
         entries.extend(also.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)));
     }
@@ -72,6 +86,15 @@ pub(super) fn width(shape: &Shape) -> Option<usize> {
 }
 
 pub(super) fn fields(bytes: &[u8], fields: &[Field], view: View) -> Entries {
+    fields_where(bytes, fields, view, &|_| true)
+}
+
+fn fields_where(
+    bytes: &[u8],
+    fields: &[Field],
+    view: View,
+    wanted: &dyn Fn(&Field) -> bool,
+) -> Entries {
     let one = |field: &Field| {
         let end = field.at + width(&field.shape).unwrap_or(0);
         let payload = bytes.get(field.at..end)?;
@@ -81,7 +104,7 @@ pub(super) fn fields(bytes: &[u8], fields: &[Field], view: View) -> Entries {
         })?;
         Some((Cow::Borrowed(field.name), value))
     };
-    fields.iter().filter_map(one).collect()
+    fields.iter().filter(|field| wanted(field)).filter_map(one).collect()
 }
 
 /// The address in a union of both families.
@@ -97,13 +120,29 @@ fn address(payload: &[u8], siblings: &[u8], fields: &[Field], family: &str) -> V
 }
 
 fn nest(bytes: &[u8], table: &'static [Attr], view: View, depth: usize) -> Entries {
+    nest_where(bytes, table, view, depth, &|_| true)
+}
+
+fn nest_where(
+    bytes: &[u8],
+    table: &'static [Attr],
+    view: View,
+    depth: usize,
+    wanted: &dyn Fn(&Attr) -> bool,
+) -> Entries {
     let mut entries = Entries::new();
     for attribute in attributes(bytes).map_while(Result::ok) {
         let Some(attr) = table.iter().find(|attr| attr.id == attribute.id) else {
-            let name = Cow::Owned(format!("#{}", attribute.id));
-            entries.push((name, Value::Bytes(attribute.payload.to_vec())));
+            // What no table knows is never sent: it is named as not carried, and can't be compared.
+            if view == View::All {
+                let name = Cow::Owned(format!("#{}", attribute.id));
+                entries.push((name, Value::Bytes(attribute.payload.to_vec())));
+            }
             continue;
         };
+        if !wanted(attr) {
+            continue;
+        }
         let fate = beside(attr.fate, bytes);
         let value = by_fate(fate, attribute.payload, view, |payload| {
             shape(payload, &attr.shape, bytes, table, view, depth)
@@ -139,7 +178,13 @@ fn by_fate(
         return Some(whole(payload));
     }
     match fate {
-        Fate::Strip | Fate::Leave | Fate::Send | Fate::Zero | Fate::Fill(_) | Fate::List => None,
+        Fate::Strip
+        | Fate::Leave
+        | Fate::Send
+        | Fate::Zero
+        | Fate::Fill(_)
+        | Fate::Made(_)
+        | Fate::List => None,
         Fate::Map(map) => {
             let formed = (map.compared)(number(payload)).to_ne_bytes();
             let width = payload.len().min(8);
@@ -254,6 +299,21 @@ fn shape(
                 })
                 .collect(),
         ),
+        Shape::Written(written) => {
+            let number = number(payload);
+            Value::Named(number, Cow::Owned(written(number)))
+        }
+        Shape::Headed(size, of, tail) => {
+            let (head, rest) = payload.split_at(align(size).min(payload.len()));
+            let mut entries = fields(head, of, view);
+            match self::shape(rest, tail, &[], &[], view, depth) {
+                Value::Map(more) => entries.extend(more),
+                Value::List(items) if items.is_empty() => {}
+                Value::Bytes(bytes) if bytes.is_empty() => {}
+                other => entries.push((Cow::Borrowed("rest"), other)),
+            }
+            Value::Map(entries)
+        }
         Shape::Numbers(width) => Value::List(
             payload.chunks_exact(usize::from(width)).map(|n| Value::Number(number(n))).collect(),
         ),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::classes::xtables::extensions;
-use super::classes::{ARPTABLES, CLASSES, IP6TABLES, IPTABLES, LINKS, links, sysctls};
+use super::classes::{ARPTABLES, CLASSES, IP6TABLES, IPTABLES, LINKS, links, sysctls, tc};
 use super::decode::DEPTH;
 use super::table::{Attr, Class, Fate, Field, NEXTHOP, Shape, Source};
 
@@ -76,7 +76,12 @@ fn section(class: &Class, out: &mut String) {
         ));
     }
     out.push_str("| field or attribute | what becomes of it |\n|---|---|\n");
-    let mut page = Page { out, depth: 0 };
+    let mut page = Page {
+        out,
+        depth: 0,
+        of_links: class.name == LINKS.name,
+        of_actions: class.name == tc::TC_ACTIONS.name,
+    };
     page.fields("", class.header);
     page.attributes("", class.attributes);
 }
@@ -104,6 +109,9 @@ fn kinds(out: &mut String) {
 struct Page<'a> {
     out: &'a mut String,
     depth: usize,
+    /// Of links only some kinds are carried.
+    of_links: bool,
+    of_actions: bool,
 }
 
 impl Page<'_> {
@@ -146,8 +154,12 @@ impl Page<'_> {
         match *shape {
             Shape::Nest(table) | Shape::Families(table) => self.attributes(path, table),
             Shape::Repeat(table) => self.attributes(&format!("{path}[]"), table),
+            // Filters have the actions that the class of actions has.
+            Shape::By(_, layouts) if !self.of_actions && std::ptr::eq(layouts, tc::ACTIONS) => {
+                self.row(path, &format!("as in [{0}](#{0})", tc::TC_ACTIONS.name));
+            }
             Shape::By(sibling, layouts) => {
-                let of_links = matches!(sibling, "kind" | "slave_kind");
+                let of_links = self.of_links && matches!(sibling, "kind" | "slave_kind");
                 let told = |name: &&str| !of_links || links::is_carried(name);
                 let mut before = "";
                 for (name, layout) in layouts.iter().filter(|(name, _)| told(name)) {
@@ -160,6 +172,12 @@ impl Page<'_> {
             }
             Shape::List(item) if is_compound(item) => self.inner(&format!("{path}[]"), item),
             Shape::Struct(fields) => self.fields(path, fields),
+            Shape::Headed(_, fields, tail) => {
+                self.fields(path, fields);
+                if is_compound(tail) {
+                    self.inner(path, tail);
+                }
+            }
             Shape::Trailing(fields, last) => {
                 self.fields(path, fields);
                 self.row(&join(path, last.name), &words(last.fate, &last.shape));
@@ -191,6 +209,7 @@ fn is_compound(shape: &Shape) -> bool {
             | Shape::Repeat(_)
             | Shape::By(..)
             | Shape::Struct(_)
+            | Shape::Headed(..)
             | Shape::Trailing(..)
             | Shape::Array(..)
             | Shape::Nexthops(_)
@@ -214,7 +233,8 @@ fn words(fate: Fate, shape: &Shape) -> String {
         Fate::Send => "sent, not compared".to_owned(),
         Fate::Map(_) => "mended: sent and compared without what ages".to_owned(),
         Fate::Lifetime(_) => "mended: less the time in transit".to_owned(),
-        Fate::Ifindex => "link".to_owned(),
+        Fate::Ifindex | Fate::IfindexOr(_) => "link".to_owned(),
+        Fate::Made(_) => "mended: made anew from the rest".to_owned(),
         Fate::Unless(_, (alone, together)) => {
             format!("{}, or by what is beside it {}", words(*alone, shape), words(*together, shape))
         }

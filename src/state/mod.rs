@@ -11,6 +11,7 @@ mod compare;
 mod decode;
 pub mod fidelity;
 mod object;
+mod plain;
 mod reader;
 mod replay;
 pub mod table;

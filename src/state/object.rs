@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::decode::decode_some;
 use super::table::{Class, Source};
 use super::{Value, decode};
 use crate::netlink::{Malformed, messages};
@@ -27,7 +28,7 @@ impl Object {
     /// Whether the kernel makes, changes and forgets it by itself (see [`Class::fleeting`]).
     #[must_use]
     pub fn is_fleeting(&self) -> bool {
-        (self.class.fleeting)(&self.value())
+        self.class.may_be_fleeting() && (self.class.fleeting)(&self.value())
     }
 
     /// A short name for people: `eth0`, `10.0.0.2/24 on eth0`, `default via 10.0.0.1 dev eth0`.
@@ -96,10 +97,11 @@ pub fn objects(class: &'static Class, section: &[u8]) -> Result<Vec<Object>, Mal
         }
         return Ok(found);
     }
+    let named: Vec<&str> = class.key.iter().filter_map(|path| path.split('.').next()).collect();
     for message in messages(section) {
         let message = message?;
         if message.kind == class.tells && (class.belongs)(&message) {
-            add(message.bytes, key(class, &decode(class, message.bytes)));
+            add(message.bytes, key(class, &decode_some(class, message.bytes, &named)));
         }
     }
     Ok(found)

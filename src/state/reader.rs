@@ -25,6 +25,8 @@ pub struct Reader {
     sockets: BTreeMap<Protocol, Socket>,
     /// Families of generic netlink, once they were asked for.
     families: Option<BTreeMap<String, Family>>,
+    /// What was read last of classes that others are looked for by.
+    kept: BTreeMap<&'static str, Vec<u8>>,
     /// Whether any dump since the last [`Self::take_interrupted`] was marked by the kernel as inconsistent.
     interrupted: bool,
 }
@@ -72,6 +74,17 @@ impl Reader {
         let interrupted = self.socket(protocol)?.dump_into(kind, body, into)?;
         self.interrupted |= interrupted;
         Ok(())
+    }
+
+    /// Keeps what was read of a class, for others that are looked for by it.
+    pub fn keep(&mut self, class: &'static str, section: &[u8]) {
+        self.kept.insert(class, section.to_vec());
+    }
+
+    /// What was kept last.
+    #[must_use]
+    pub fn kept(&self, class: &str) -> Option<&[u8]> {
+        self.kept.get(class).map(Vec::as_slice)
     }
 
     /// All objects that the commands of a family tell of, appended to `into` as messages of the type

@@ -30,7 +30,11 @@ pub fn replay_where(
     let Some((header, rest)) = captured.body.split_at_checked(size) else { return Vec::new() };
     let mut builder = Builder::new(kind, flags, &fields(header, class.header));
     builder.raw(&nest(rest, class.attributes, &wanted, 0));
-    for (id, payload) in (class.mend)(&super::decode(class, message)) {
+    let mended = match class.mends() {
+        true => (class.mend)(&super::decode(class, message)),
+        false => Vec::new(),
+    };
+    for (id, payload) in mended {
         if class.attributes.iter().find(|attr| attr.id == id).is_none_or(&wanted) {
             builder.put(id, &payload);
         }
@@ -85,7 +89,9 @@ enum Sent {
 
 fn sent(fate: Fate, payload: &[u8]) -> Sent {
     match fate {
-        Fate::Keep | Fate::Send | Fate::Ifindex | Fate::Lifetime(_) => Sent::Captured,
+        Fate::Keep | Fate::Send | Fate::Ifindex | Fate::IfindexOr(_) | Fate::Lifetime(_) => {
+            Sent::Captured
+        }
         Fate::Set if payload.iter().any(|byte| *byte != 0) => Sent::Captured,
         Fate::SetBut(unset) if number(payload) != unset => Sent::Captured,
         Fate::AsFlag if payload.iter().any(|byte| *byte != 0) => Sent::Flag,
@@ -101,6 +107,7 @@ fn sent(fate: Fate, payload: &[u8]) -> Sent {
         | Fate::Strip
         | Fate::Outside
         | Fate::Synthesise
+        | Fate::Made(_)
         | Fate::Refuse
         | Fate::List => Sent::No,
     }
@@ -141,6 +148,13 @@ fn nest(
             }
         }
     }
+    for attr in table.iter().filter(|attr| wanted(attr)) {
+        if let Fate::Made(make) = attr.fate
+            && let Some(payload) = make(bytes)
+        {
+            put(&mut out, attr.id, &payload);
+        }
+    }
     out
 }
 
@@ -152,7 +166,11 @@ fn is_nest(shape: &Shape) -> bool {
 }
 
 fn put(out: &mut Vec<u8>, id: u16, payload: &[u8]) {
-    // A payload never grows by being rewritten, so the length still fits.
+    // Only what is made ([`Fate::Made`]) lets a payload grow, and of a few of it a kernel would not
+    // have told so many in one message: what is too long is left out, and found missing.
+    if payload.len() > usize::from(u16::MAX) - 4 {
+        return;
+    }
     out.extend_from_slice(&((4 + payload.len()) as u16).to_ne_bytes());
     out.extend_from_slice(&id.to_ne_bytes());
     out.extend_from_slice(payload);
@@ -194,6 +212,12 @@ fn payload(
             out
         }
         Shape::Struct(of) => fields(captured, of),
+        Shape::Headed(size, of, tail) => {
+            let (head, rest) = captured.split_at(align(size).min(captured.len()));
+            let mut out = fields(head, of);
+            out.extend(payload(rest, tail, &[], &[], depth + 1));
+            out
+        }
         Shape::Trailing(of, last) => {
             let (first, rest) = captured.split_at(last.at.min(captured.len()));
             let mut out = fields(first, of);

@@ -306,6 +306,12 @@ pub enum Shape {
     Nexthops(&'static [Attr]),
     /// A list of `u32` (or, by width in bytes, other numbers) without attribute headers: device configuration arrays.
     Numbers(u8),
+    /// A number that people write in another form (a handle of traffic control, `1:10`), and the
+    /// function that does. The width is the payload's.
+    Written(fn(u64) -> String),
+    /// A fixed struct of this many bytes, and after it, aligned, what is left in this shape
+    /// (`TCA_OPTIONS` of netem: a struct, then attributes).
+    Headed(usize, &'static [Field], &'static Shape),
 }
 
 /// What becomes of a field or attribute.
@@ -336,6 +342,11 @@ pub enum Fate {
     Lifetime(Lifetime),
     /// A link's index inside the namespace: sent and compared; the check sees that it is 0 or a link of the image.
     Ifindex,
+    /// As [`Self::Ifindex`], but this number stands for something that is no link.
+    IfindexOr(u64),
+    /// Not told, or not to be trusted when told: made from the attributes beside it for the message
+    /// that is sent. `None` where the message goes without. Not compared.
+    Made(fn(&[u8]) -> Option<Vec<u8>>),
     /// The first of the two; but the second where the attribute of this number is beside it
     /// (`IFLA_LINK` is of another namespace beside `IFLA_LINK_NETNSID`). Not in structs.
     Unless(u16, &'static (Fate, Fate)),

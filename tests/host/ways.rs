@@ -227,8 +227,11 @@ fn a_veth_into_a_namespace_of_the_pods_own_never_comes_to_the_node() {
     let target = pod(&nodes.b, "target", 2, 7);
     let links = |ns: &Ns| ns.json(&["ip", "-j", "link"]).as_array().unwrap().len();
     let before = links(&nodes.b);
-    let options =
-        Options { on_unsupported: Unsupported::Report, known_ends_only: true, ..Options::default() };
+    let options = Options {
+        on_unsupported: Unsupported::Report,
+        known_ends_only: true,
+        ..Options::default()
+    };
     let error = restore::restore(&target.open(), Some(&node), &image, &options).unwrap_err();
     let refused =
         matches!(&error, restore::Error::Plan(plan::Error::NoEnd { link }) if link == "leak");

@@ -143,6 +143,7 @@ impl Model {
                     }
                     self.send(&message, outside);
                 }
+                Action::Wait { .. } => {}
                 // Nothing that needs others is drawn here; their own tests see their order.
                 _ => panic!("{step}"),
             }

@@ -209,11 +209,14 @@ impl There {
                             .map_err(|why| format!("{}: {why}", part.label))?;
                     }
                 }
-                // Tables of their own, which no name refers to, and links that nothing stands upon here.
+                Action::Tun(tun) => {
+                    self.links.insert(tun.index, None);
+                }
+                // Tables of their own, which no name refers to.
                 Action::Command { .. }
                 | Action::Membership { .. }
                 | Action::Table { .. }
-                | Action::Tun(_)
+                | Action::Wait { .. }
                 | Action::Write { .. } => {}
             }
         }

@@ -6,7 +6,6 @@ use crate::state::{ReadError, Reader};
 
 const RTM_GETLINK: u16 = 18;
 const RTM_GETNEIGH: u16 = 30;
-const RTM_GETQDISC: u16 = 38;
 const RTM_GETNSID: u16 = 90;
 const RTM_GETMDB: u16 = 86;
 const RTM_GETVLAN: u16 = 114;
@@ -86,19 +85,6 @@ pub(super) fn ebtables(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> 
         })?;
     let named = |table| format!("{table}: whether it has rules can't be asked without making it");
     Ok(if bridges.is_empty() { Vec::new() } else { tables.into_iter().map(named).collect() })
-}
-
-/// Queueing disciplines that somebody made: those that the kernel gives a link have no handle.
-/// Filters hang on them.
-pub(super) fn qdiscs(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const TCA_KIND: u16 = 1;
-    let body = [0; 20];
-    let made = dump(probe.reader, "qdiscs", Protocol::Route, RTM_GETQDISC, &body, |message| {
-        let has_handle = number_at(message.body, 8) != 0;
-        let kind = find(message, body.len(), TCA_KIND)?.text();
-        has_handle.then_some((number_at(message.body, 4), kind))
-    })?;
-    Ok(made.into_iter().map(|(link, kind)| format!("{kind} on {}", probe.link(link))).collect())
 }
 
 /// Policies of single sockets, which only their programs can set.

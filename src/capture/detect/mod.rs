@@ -49,7 +49,6 @@ static DETECTORS: &[Detector] = &[
     state("xt-recent", |_| files::filled("/proc/thread-self/net/xt_recent")),
     cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ipt_hashlimit")),
     cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ip6t_hashlimit")),
-    state("qdiscs", kernel::qdiscs),
     state("xfrm-socket-policies", kernel::xfrm_socket_policies),
     state("multicast-routes", files::multicast_routes),
     state("ipvs", files::ipvs),

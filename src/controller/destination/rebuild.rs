@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::RestoreError;
 use crate::gate::protocol::{Address, Restored, Route};
-use crate::host::{Attached, Inside, Pod, Record, Way, Ways};
+use crate::host::{self, Attached, Inside, Pod, Record, Way, Ways, flows};
 use crate::image::{Image, Unsupported};
 use crate::netns::Namespace;
 use crate::restore::{self, Options, Report, Undone};
@@ -87,6 +87,9 @@ impl Rebuild<'_> {
         bridge: Option<u32>,
         before: &Inside,
     ) -> Result<(Restored, Attached), RestoreError> {
+        let flows = self.image.snapshot.sections.get(flows::SECTION);
+        let flows = flows.map(|flows| flows::insert(flows, restore::age(self.image), self.pod_ips));
+        let untracked = flows.transpose().map_err(host::Error::from)?.unwrap_or_default();
         let range: Vec<_> = before.addresses.iter().map(|(address, _)| *address).collect();
         let way = Way {
             container_id: self.container_id,
@@ -100,6 +103,7 @@ impl Rebuild<'_> {
         };
         let inside = Inside::read(self.netns, self.interface)?;
         let mut attached = ways.prepare(&way)?;
+        attached.lacks.extend(untracked);
         let switched = ways.switch(self.container_id, self.interface, self.sequence);
         attached.record = switched.inspect_err(|_| {
             // The first error is the one to tell; what can't be undone now is in the record.

@@ -21,6 +21,7 @@ mod rules;
 pub mod segments;
 mod sockets;
 pub mod sysctls;
+pub mod tc;
 pub mod xfrm;
 pub mod xtables;
 
@@ -47,11 +48,12 @@ pub use rules::RULES;
 pub use segments::{SEG6_HMAC, SEG6_SOURCE};
 pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
+pub use tc::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 40] = [
+pub static CLASSES: [&Class; 45] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -89,6 +91,11 @@ pub static CLASSES: [&Class; 40] = [
     &NFT_RULES,
     &CONNTRACK,
     &CONNTRACK_EXPECTATIONS,
+    &QDISCS,
+    &TC_CLASSES,
+    &TC_CHAINS,
+    &TC_ACTIONS,
+    &TC_FILTERS,
     &SOCKETS,
     &PACKET_SOCKETS,
     &MULTICAST_GROUPS,
