@@ -7,6 +7,7 @@ use super::Group;
 use super::draft::Objects;
 use super::known::Known;
 use super::links::{PortState, only_port_state};
+use super::xtables;
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
@@ -222,12 +223,13 @@ pub(super) fn of_class(
     }
     let tentative: Vec<_> =
         to.of(&ADDRESSES).iter().filter_map(super::addresses::tentative).collect();
+    let idle = xtables::idle(class, from);
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
         let weight = match class.name {
             _ if early || class.grows => Weight::Informs,
-            _ if super::xtables::is_idle(class, object, from) => Weight::Informs,
+            _ if !idle.is_empty() && idle.contains(&xtables::table(object)) => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             _ => Weight::Matters,

@@ -210,7 +210,7 @@ impl There {
                     }
                 }
                 Action::Tun(tun) => {
-                    self.links.insert(tun.index, None);
+                    self.links.entry(tun.index).or_default();
                 }
                 // Tables of their own, which no name refers to.
                 Action::Command { .. }
