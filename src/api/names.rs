@@ -26,6 +26,14 @@ pub const ARCHIVE: &str = "netckpt.io/archive";
 /// restored from.
 pub const REGISTRY_PORT: u16 = 5000;
 
+/// Pod annotation, `Held`: the successor waits, silent, from the first moment on also when its source is
+/// not held yet (an early capture), and speaks once it takes over from it.
+pub const TRAFFIC: &str = "netckpt.io/traffic";
+
+/// Pod annotation, `Started` (default) or `Manual`: when a successor whose processes CRIU does not restore
+/// is live: with its containers, or by `netckpt release` on its node.
+pub const RELEASE: &str = "netckpt.io/release";
+
 /// Pod condition: the pod's network was rebuilt from the `NetCheckpoint` and verified.
 pub const NETWORK_RESTORED: &str = "netckpt.io/NetworkRestored";
 

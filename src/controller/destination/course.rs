@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::error::RestoreError;
 use super::occupied;
 use super::paths;
-use super::rebuild::{Rebuild, Rebuilt};
+use super::rebuild::{Rebuild, Rebuilt, Wait};
 use super::tell::Timings;
 use super::wanted::{self, Wanted};
 use super::{lock, on_thread};
@@ -47,7 +47,11 @@ impl Course<'_> {
             .flat_map(|status| &status.pod_ips)
             .filter_map(|ip| ip.parse().ok())
             .collect();
-        let held = held(&checkpoint).map(str::to_owned);
+        let waits = held(&checkpoint).is_some() || self.wanted.waits;
+        // Who waits for its turn does not mind that the source still has the addresses.
+        let status = checkpoint.status.as_ref();
+        let held = status.and_then(|status| status.source_pod_uid.clone()).filter(|_| waits);
+        let criu_lock = status.and_then(|status| status.criu_lock.clone());
         let source = wanted::source(self.agent, &checkpoint).await;
         let captured = checkpoint.status.as_ref().and_then(|status| status.source_pod_uid.clone());
         *lock(&self.checkpoint) = Some(checkpoint);
@@ -86,6 +90,7 @@ impl Course<'_> {
                 sequence,
                 on_unsupported,
                 given_up: &flag,
+                wait: waits.then_some(Wait { lock: criu_lock.as_deref() }),
             };
             rebuild.run(&ways)
         });

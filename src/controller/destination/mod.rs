@@ -6,6 +6,8 @@ mod error;
 mod occupied;
 pub mod paths;
 pub mod rebuild;
+mod seen;
+pub mod succession;
 mod tell;
 mod wanted;
 
@@ -222,7 +224,10 @@ impl Destination {
         timings.total = Some(clock.elapsed());
         let checkpoint = lock(&course.checkpoint).take();
         let (answer, standing) = match outcome {
-            Ok(rebuilt) => {
+            Ok(mut rebuilt) => {
+                if let Some(waiting) = rebuilt.waiting.take() {
+                    succession::follow(&self.agent, waiting);
+                }
                 let timings = timings.rebuilt(&rebuilt);
                 let message = good(&wanted, &rebuilt, &self.agent.node);
                 let (state, reason) = (RestoreState::Restored, RestoreReason::Restored);

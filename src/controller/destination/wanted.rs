@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::RestoreError;
 use crate::api::{
-    ConditionType, ImageStatus, NetCheckpoint, ON_UNSUPPORTED, RESTORE_FROM, Reason, find, is_true,
+    ConditionType, ImageStatus, NetCheckpoint, ON_UNSUPPORTED, RESTORE_FROM, Reason, TRAFFIC, find,
+    is_true,
 };
 use crate::controller::Agent;
 use crate::gate::attachment::{Checked, subdomain};
@@ -30,6 +31,8 @@ pub struct Wanted {
     pub checkpoint: String,
     /// Whether the pod may start without what the image does not carry.
     pub on_unsupported: Unsupported,
+    /// Whether it waits, silent, though its source is not held yet.
+    pub waits: bool,
 }
 
 impl Wanted {
@@ -42,7 +45,8 @@ impl Wanted {
             Some("Report") => Unsupported::Report,
             _ => Unsupported::Fail,
         };
-        Some(Self { pod, checkpoint, on_unsupported })
+        let waits = annotation(TRAFFIC).is_some_and(|value| value == "Held");
+        Some(Self { pod, checkpoint, on_unsupported, waits })
     }
 
     /// Namespace and name of the checkpoint, for messages.
