@@ -13,6 +13,11 @@ pub const FINALIZER: &str = "netckpt.io/image";
 /// its first container is created.
 pub const RESTORE_FROM: &str = "netckpt.io/restore-from";
 
+/// Pod annotation: an earlier `NetCheckpoint` of the same source. The pod's network is built from it at
+/// once, while the source still runs, and the pod waits, silent; what has changed since comes from that of
+/// `netckpt.io/restore-from`, which may be created later, before the first container is.
+pub const PREPARE_FROM: &str = "netckpt.io/prepare-from";
+
 /// Pod annotation, `Report` or `Fail` (default): whether the pod may start without what the
 /// checkpoint names as not carried and what changes how the network behaves.
 pub const ON_UNSUPPORTED: &str = "netckpt.io/on-unsupported";

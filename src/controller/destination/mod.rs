@@ -9,6 +9,7 @@ pub mod rebuild;
 mod seen;
 pub mod succession;
 mod tell;
+pub mod update;
 mod wanted;
 
 use std::net::IpAddr;
@@ -69,6 +70,8 @@ pub async fn run(
     let not_yet = agent.readiness.wait_for("socket");
     let ways = Arc::new(Ways::open(&agent.state_dir.join("attachments"))?);
     sweep(&ways, "earlier agents").await;
+    // Set once: the role is started once.
+    let _ = agent.ways.set(ways.clone());
     let server = Server::bind(&socket)?;
     let ending = agent.ending.begun();
     let sweeping = sweeping(ways.clone(), agent.ending.begun());

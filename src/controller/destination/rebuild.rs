@@ -25,8 +25,8 @@ pub struct Rebuild<'a> {
     pub image: &'a Image,
     /// Addresses of the captured pod, in their order: the node leads to these, and the answer tells these.
     pub pod_ips: &'a [IpAddr],
-    /// Number of this move of the addresses.
-    pub sequence: i64,
+    /// Number of this move of the addresses; none where they are not led here yet.
+    pub sequence: Option<i64>,
     pub on_unsupported: Unsupported,
     /// Set when nobody waits any more: what was done is then taken back.
     pub given_up: &'a AtomicBool,
@@ -164,11 +164,13 @@ impl Rebuild<'_> {
         let inside = Inside::read(self.netns, self.interface)?;
         let mut attached = ways.prepare(&way)?;
         attached.lacks.extend(untracked);
-        let switched = ways.switch(self.container_id, self.interface, self.sequence);
-        attached.record = switched.inspect_err(|_| {
-            // The first error is the one to tell; what can't be undone now is in the record.
-            let _ = ways.detach(self.container_id, self.interface);
-        })?;
+        if let Some(sequence) = self.sequence {
+            let switched = ways.switch(self.container_id, self.interface, sequence);
+            attached.record = switched.inspect_err(|_| {
+                // The first error is the one to tell; what can't be undone now is in the record.
+                let _ = ways.detach(self.container_id, self.interface);
+            })?;
+        }
         if self.given_up.load(Ordering::SeqCst) {
             // DEL may have come and gone before there was anything to take away.
             ways.detach(self.container_id, self.interface)?;

@@ -15,7 +15,9 @@ use tokio::time::{sleep, timeout};
 
 use super::seen::{about, has_ended, has_started, is_manual, told};
 use super::tell::{self, Unwritten};
-use crate::api::{self, ConditionType, NetCheckpoint, RESTORE_FROM, RestoreReason, find};
+use crate::api::{
+    self, ConditionType, NetCheckpoint, PREPARE_FROM, RESTORE_FROM, RestoreReason, find,
+};
 use crate::controller::source::holding;
 use crate::controller::{Agent, SharedAgent, reference};
 use crate::hold::criu::{self, Lock};
@@ -25,7 +27,7 @@ use crate::host::Ways;
 use crate::netns::Namespace;
 
 /// Pause between two looks at the object and the kernel.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(50);
 /// The same while there is nothing to take over from yet.
 const IDLE: Duration = Duration::from_millis(500);
 /// Longest wait for the API server's answer.
@@ -175,7 +177,8 @@ impl<'a> Succession<'a> {
             }
             _ => {}
         }
-        let waits = view.takeover == Takeover::None;
+        // With a checkpoint the pod that is held waits for each look.
+        let waits = view.takeover == Takeover::None && look.checkpoint.is_none();
         Some(if waits { IDLE } else { PAUSE })
     }
 
@@ -228,7 +231,11 @@ impl<'a> Succession<'a> {
             kernel,
             takeover,
             is_taken,
-            told: told(checkpoint.as_ref()),
+            told: match &checkpoint {
+                // A prepared pod's checkpoint is still to come.
+                None if pod.as_ref().is_some_and(|pod| is_prepared(pod)) => Told::Held,
+                checkpoint => told(checkpoint.as_ref()),
+            },
             in_time: left.is_some_and(|left| !left.is_zero()),
             is_ready: is_live || self.lock.is_some(),
             is_live,
@@ -418,6 +425,10 @@ impl<'a> Succession<'a> {
             agent.tell_of("TakeOver", &about, kind, reason.as_str(), note).await;
         }
     }
+}
+
+fn is_prepared(pod: &Pod) -> bool {
+    pod.annotations().contains_key(PREPARE_FROM)
 }
 
 /// Leave for IP becomes leave for all, for the time that is left of it.
