@@ -147,6 +147,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         pods_known: OnceCell::new(),
         routes: routes.store,
         checkpoints: OnceLock::new(),
+        ways: OnceLock::new(),
         node_ips: options.node_ips.clone(),
         cni: destination::paths::Cni {
             configurations: options.cni_conf_dir.clone(),
@@ -190,6 +191,7 @@ fn start(
     }
     parts.add_steady("storages", health::run(agent.clone(), storage));
     parts.add_steady("source", source_role(agent.clone(), changes, watches));
+    parts.add_steady("holds", destination::succession::run(agent.clone()));
     parts.add_steady("runtime", meet_runtime(agent.clone(), runtime));
     let gate = destination::run(agent.clone(), options.socket.clone(), moves.stream());
     parts.add("gate", async move {

@@ -15,6 +15,7 @@ use super::destination::paths::Cni;
 use super::shutdown::Ending;
 use super::storages::Storages;
 use crate::api::{NetCheckpoint, PodRoute};
+use crate::host::Ways;
 use crate::http::{Metrics, Readiness};
 use crate::pod::Runtime;
 
@@ -48,6 +49,8 @@ pub struct Agent {
     pub checkpoints: OnceLock<reflector::Store<NetCheckpoint>>,
     /// InternalIPs of this node.
     pub node_ips: Vec<IpAddr>,
+    /// The ways to restored pods of this node, once the destination role has opened them.
+    pub ways: OnceLock<Arc<Ways>>,
     /// The node's CNI.
     pub cni: Cni,
     /// The object stores, opened by the name of their `NetCheckpointStorage`.

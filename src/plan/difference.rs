@@ -8,6 +8,7 @@ use super::draft::Objects;
 use super::known::Known;
 use super::links::{PortState, only_port_state};
 use super::xtables;
+use crate::state::classes::bridges::is_of_device;
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
@@ -177,7 +178,8 @@ impl fmt::Display for Finding {
 #[must_use]
 pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     let mut found = Vec::new();
-    for class in state::CLASSES {
+    let known = |class: &&Class| from.knows(class) && to.knows(class);
+    for class in state::CLASSES.into_iter().filter(known) {
         of_class(class, from, to, &mut found);
     }
     found
@@ -201,6 +203,8 @@ pub(super) fn of_class(
             _ if sysctl && !super::sysctls::is_secret(&object.key) => Weight::Informs,
             "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
+            // This kernel has no way to tell or set them, or none for this kind.
+            name if name.starts_with("device-") => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &to.names, Kind::Missing, weight);
@@ -232,6 +236,9 @@ pub(super) fn of_class(
             _ if super::tc::is_left(object, from) => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
+            "bridge-fdb" if is_of_device(&object.value()) => Weight::Mends,
+            // Every device has some, and an older image tells of none.
+            name if name.starts_with("device-") => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &from.names, Kind::Extra, weight);

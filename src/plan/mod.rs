@@ -10,7 +10,9 @@
 //! ([`differences`]). The files beside this one hold what of a class is more than that.
 
 mod addresses;
+mod bridges;
 mod conntrack;
+mod devices;
 mod difference;
 mod draft;
 mod ipset;
@@ -27,9 +29,10 @@ mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
-pub mod tc;
 mod tables;
+pub mod tc;
 mod veth;
+mod wireguard;
 mod xfrm;
 mod xtables;
 
@@ -128,10 +131,14 @@ impl Error {
 /// # Errors
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
-    let told = known::as_told(from, to);
-    let sides = Sides { from: told.as_ref().unwrap_or(from), to };
+    let from = from.as_far_as_known_to(to);
+    let told = known::as_told(&from, to);
+    let sides = Sides { from: told.as_ref().unwrap_or(&from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
+    bridges::plan(&sides, &mut draft);
+    wireguard::plan(&sides, &mut draft);
+    devices::plan(&sides, &mut draft);
     sysctls::plan(&sides, &mut draft);
     addresses::plan(&sides, &mut draft);
     neighbours::tables(&sides, &mut draft);
