@@ -147,6 +147,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         pods_known: OnceCell::new(),
         routes: routes.store,
         checkpoints: OnceLock::new(),
+        ways: OnceLock::new(),
         node_ips: options.node_ips.clone(),
         cni: destination::paths::Cni {
             configurations: options.cni_conf_dir.clone(),

@@ -15,6 +15,7 @@ use super::destination::paths::Cni;
 use super::shutdown::Ending;
 use super::storages::Storages;
 use crate::api::{NetCheckpoint, PodRoute};
+use crate::host::Ways;
 use crate::http::{Metrics, Readiness};
 use crate::pod::Runtime;
 
@@ -46,6 +47,8 @@ pub struct Agent {
     pub routes: reflector::Store<PodRoute>,
     /// The checkpoints of this node's pods, once the source role watches them.
     pub checkpoints: OnceLock<reflector::Store<NetCheckpoint>>,
+    /// The ways to the restored pods of this node, once the destination role has begun.
+    pub ways: OnceLock<Arc<Ways>>,
     /// InternalIPs of this node.
     pub node_ips: Vec<IpAddr>,
     /// The node's CNI.

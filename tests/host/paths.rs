@@ -139,6 +139,25 @@ fn a_failed_migration_switches_back() {
 }
 
 #[test]
+fn a_pod_that_never_speaks_gives_its_path_back() {
+    let lan = Lan::new("back");
+    let b = Node::new(&lan.b);
+    let source = moved(&lan.a, "source");
+    let native = pod(&lan.b, "native", 2, 5);
+    reached(&[&lan.b, &native]);
+    let successor = moved(&lan.b, "successor");
+    successor.ip("link set eth0 down");
+    b.arrives(&successor, "c1", 1);
+    let lost = native.try_run(&["ping", "-n", "-q", "-c", "1", "-W", "1", KEPT[0]]);
+    assert!(lost.is_err(), "it is led to the successor, which is silent");
+    let back = || inside(&lan.b, || b.ways.give_back("c1", "eth0")).unwrap();
+    assert_eq!([back(), back()], [true, false]);
+    assert!(b.leads(&leads(1, 1), false).is_empty());
+    reached(&[&lan.b, &native]);
+    drop(source);
+}
+
+#[test]
 fn what_others_took_away_is_led_again_and_what_is_others_is_left() {
     let lan = Lan::new("again");
     let a = Node::new(&lan.a);

@@ -66,6 +66,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let not_yet = agent.readiness.wait_for("socket");
     let ways = Arc::new(Ways::open(&agent.state_dir.join("attachments"))?);
+    // Set once: the role is started once.
+    let _ = agent.ways.set(ways.clone());
     sweep(&ways, "earlier agents").await;
     let server = Server::bind(&socket)?;
     let ending = agent.ending.begun();
