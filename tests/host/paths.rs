@@ -122,6 +122,26 @@ fn a_pod_is_reached_from_everywhere_on_its_third_move() {
 }
 
 #[test]
+fn a_pod_that_is_made_anew_elsewhere_is_reached_there() {
+    let lan = Lan::new("anew");
+    let (stayed, native) = (pod(&lan.a, "stayed", 1, 9), pod(&lan.b, "native", 2, 5));
+    let all = [&lan.client, &lan.a, &lan.b, &stayed, &native];
+    let (a, b) = (Node::new(&lan.a), Node::new(&lan.b));
+    let away = moved(&lan.b, "away");
+    b.arrives(&away, "c0", 1);
+    a.leads(&leads(2, 1), false);
+    reached(&all);
+    // It is gone before the next one is there: its old node knows nothing of it any more.
+    drop(away);
+    b.leaves("c0");
+    a.leads(&[], false);
+    let home = moved(&lan.a, "home");
+    a.arrives(&home, "c1", 1);
+    b.leads(&leads(1, 1), false);
+    reached(&all);
+}
+
+#[test]
 fn a_failed_migration_switches_back() {
     let lan = Lan::new("failed");
     let stayed = pod(&lan.a, "stayed", 1, 9);
