@@ -191,6 +191,7 @@ fn start(
     }
     parts.add_steady("storages", health::run(agent.clone(), storage));
     parts.add_steady("source", source_role(agent.clone(), changes, watches));
+    parts.add_steady("holds", destination::succession::run(agent.clone()));
     parts.add_steady("runtime", meet_runtime(agent.clone(), runtime));
     let gate = destination::run(agent.clone(), options.socket.clone(), moves.stream());
     parts.add("gate", async move {

@@ -120,15 +120,16 @@ pub struct NetCheckpointSpec {
     pub storage_name: Option<String>,
 
     /// Held keeps the pod's traffic off from before the capture on, until this is set to Running, the
-    /// object is deleted, or holdTimeoutSeconds are over. Not in this version: it refuses Held with
-    /// the reason HoldFailed before it captures anything.
+    /// object is deleted, or holdTimeoutSeconds are over. It no longer ends once a successor is live
+    /// or the pod is being deleted. A hold that is not in force fails the checkpoint before anything
+    /// is captured.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf || self == 'Running'")
         .message("traffic can only go from Held to Running, which releases the pod: to hold it, create another NetCheckpoint with traffic: Held"))]
     pub traffic: Traffic,
 
-    /// Seconds from the hold on after which the pod's traffic is released whatever happens. Without
-    /// effect in this version, which refuses to hold.
+    /// Seconds from the hold on after which the kernel releases the pod's traffic by itself, whatever
+    /// happens to agents and controllers.
     #[serde(default = "default_hold_timeout_seconds")]
     #[schemars(range(min = 1, max = 3600))]
     #[x_kube(validation = Rule::new("self == oldSelf")
@@ -178,7 +179,7 @@ pub enum Traffic {
     /// Flows.
     #[default]
     Running,
-    /// Is held: no packet enters or leaves the pod. This version refuses it.
+    /// Is held: no frame enters or leaves the pod.
     Held,
 }
 

@@ -22,7 +22,8 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// All, in the order of the docs.
-    pub const ALL: &'static [Self] = &[Self::Ready, Self::Held, Self::Captured, Self::Stored, Self::Archived];
+    pub const ALL: &'static [Self] =
+        &[Self::Ready, Self::Held, Self::Captured, Self::Stored, Self::Archived];
 
     /// As it stands in `type`.
     #[must_use]
@@ -41,9 +42,7 @@ impl ConditionType {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ready => "The summary: the image is stored and can be restored from.",
-            Self::Held => {
-                "The pod's traffic is held, and was seen held. Not set by this version, which refuses to hold."
-            }
+            Self::Held => "The pod's traffic is held, and was seen held.",
             Self::Captured => "The pod's network was read in one instant.",
             Self::Stored => "The store has confirmed the image.",
             Self::Archived => {

@@ -19,14 +19,14 @@ pub use checkpoint::{
 };
 pub use conditions::{ConditionStatus, ConditionType, find, is_true, set};
 pub use names::{
-    AGENT_PORT, AGENT_SOCKET, ARCHIVE, FINALIZER, GROUP, NETWORK_RESTORED, ON_UNSUPPORTED, REGISTRY_PORT, RESTORE_FROM,
-    ROUTE_PROTOCOL, VERSION,
+    AGENT_PORT, AGENT_SOCKET, ARCHIVE, FINALIZER, GROUP, NETWORK_RESTORED, ON_UNSUPPORTED,
+    PREPARE_FROM, REGISTRY_PORT, RELEASE, RESTORE_FROM, ROUTE_PROTOCOL, TRAFFIC, VERSION,
 };
 pub use reasons::{Reason, RestoreReason, StorageReason};
 pub use route::{PodRoute, PodRouteSpec};
 pub use status::{
-    ArchiveStatus, Evidence, ImageStatus, MAX_NOT_CARRIED, MAX_RESTORES, NetCheckpointStatus, NotCarried,
-    RestoreState, RestoreStatus, Timings,
+    ArchiveStatus, Evidence, ImageStatus, MAX_NOT_CARRIED, MAX_RESTORES, NetCheckpointStatus,
+    NotCarried, RestoreState, RestoreStatus, Takeover, Timings,
 };
 pub use storage::{
     FileStorage, NetCheckpointStorage, NetCheckpointStorageSpec, NetCheckpointStorageStatus,

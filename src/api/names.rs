@@ -13,6 +13,11 @@ pub const FINALIZER: &str = "netckpt.io/image";
 /// its first container is created.
 pub const RESTORE_FROM: &str = "netckpt.io/restore-from";
 
+/// Pod annotation: an earlier `NetCheckpoint` of the same source. The pod's network is built from it at
+/// once, while the source still runs, and the pod waits, silent; what has changed since comes from that of
+/// `netckpt.io/restore-from`, which may be created later, before the first container is.
+pub const PREPARE_FROM: &str = "netckpt.io/prepare-from";
+
 /// Pod annotation, `Report` or `Fail` (default): whether the pod may start without what the
 /// checkpoint names as not carried and what changes how the network behaves.
 pub const ON_UNSUPPORTED: &str = "netckpt.io/on-unsupported";
@@ -25,6 +30,14 @@ pub const ARCHIVE: &str = "netckpt.io/archive";
 /// Port of the agents' registry on their nodes' loopback, for the image that a successor's container is
 /// restored from.
 pub const REGISTRY_PORT: u16 = 5000;
+
+/// Pod annotation, `Held`: the successor waits, silent, from the first moment on also when its source is
+/// not held yet (an early capture), and speaks once it takes over from it.
+pub const TRAFFIC: &str = "netckpt.io/traffic";
+
+/// Pod annotation, `Started` (default) or `Manual`: when a successor whose processes CRIU does not restore
+/// is live: with its containers, or by `netckpt release` on its node.
+pub const RELEASE: &str = "netckpt.io/release";
 
 /// Pod condition: the pod's network was rebuilt from the `NetCheckpoint` and verified.
 pub const NETWORK_RESTORED: &str = "netckpt.io/NetworkRestored";

@@ -77,8 +77,16 @@ reasons! {
             "See why the DaemonSet netckpt has no ready pod there (kubectl get pods -A -l app.kubernetes.io/name=netckpt -o wide).";
         SandboxNotFound: "The container runtime does not know the pod's sandbox or its network namespace.",
             "See the message for the runtime's words; check the agent's cri-socket.";
-        HoldFailed: "A hold was asked for, and this version can't hold a pod's traffic; nothing was captured.",
-            "The pod goes on undisturbed. Create another NetCheckpoint with traffic: Running.";
+        TrafficHeld: "The pod's traffic is held on all its links, and was seen held in the kernel.",
+            "It ends by itself after holdTimeoutSeconds; set traffic: Running to end it earlier.";
+        SourceFenced: "The hold no longer ends by itself: the successor is live, or the pod is being deleted.",
+            "Delete the source pod.";
+        Released: "The pod's traffic flows again, as was asked for.",
+            "";
+        SourceGone: "The held pod is gone, and its hold with it.",
+            "";
+        HoldFailed: "A hold was asked for and is not in force; nothing was captured.",
+            "See the message for the kernel's words. The pod goes on undisturbed.";
         CaptureFailed: "The pod's network could not be read.",
             "See the message for the object and the kernel's words.";
         NotCarried: "The network holds what can't be carried, and onUnsupported is Fail.",
@@ -89,8 +97,8 @@ reasons! {
             "See the message and the storage's condition; create another NetCheckpoint when it is back.";
         StorageRefused: "The store answered that it will not: no such bucket, no permission, bad credentials, no conditional puts.",
             "See the message; mend the NetCheckpointStorage, its Secret or the bucket's policy.";
-        TimedOut: "It was not completed within timeoutSeconds.",
-            "See the message for the step that it was at; create another NetCheckpoint with a longer timeoutSeconds.";
+        TimedOut: "It was not completed within timeoutSeconds; of Held, that holdTimeoutSeconds were over and the pod's traffic flows again.",
+            "See the message for the step that it was at; create another NetCheckpoint with a longer time.";
         CheckpointFailed: "It failed for another reason.",
             "See the message.";
     }
@@ -107,6 +115,10 @@ impl Reason {
                 | Self::NetworkCaptured
                 | Self::ImageStored
                 | Self::ArchiveStored
+                | Self::TrafficHeld
+                | Self::SourceFenced
+                | Self::Released
+                | Self::SourceGone
                 | Self::Deleting
         )
     }
@@ -119,6 +131,10 @@ reasons! {
             "Wait; it ends within the CNI plugin's deadline.";
         Restored: "The network was rebuilt, read back and found equal to the image.",
             "";
+        SuccessorLive: "The pod's sockets are there and it speaks; its source no longer can.",
+            "";
+        SourceReleased: "The held source was released, or its time was over, before this pod was live: the source goes on, and this pod stays silent.",
+            "Delete this pod. Begin again with another NetCheckpoint and a longer holdTimeoutSeconds.";
         CheckpointNotFound: "There is no NetCheckpoint of the annotated name in the pod's namespace.",
             "Check the annotation netckpt.io/restore-from.";
         CheckpointNotReady: "The NetCheckpoint is not completed.",

@@ -7,8 +7,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 use super::{
-    ConditionType, NETWORK_RESTORED, ON_UNSUPPORTED, RESTORE_FROM, ROUTE_PROTOCOL, Reason,
-    RestoreReason, StorageReason,
+    ConditionType, NETWORK_RESTORED, ON_UNSUPPORTED, RELEASE, RESTORE_FROM, ROUTE_PROTOCOL, Reason,
+    RestoreReason, StorageReason, TRAFFIC,
 };
 
 /// The whole document, in Markdown.
@@ -190,7 +190,12 @@ fn pods(text: &mut String) {
             | `{RESTORE_FROM}` | name of a NetCheckpoint of the pod's namespace | The pod gets that \
             network before its first container is created, or does not start. |\n\
             | `{ON_UNSUPPORTED}` | `Fail` (default) or `Report` | Whether the pod may start without \
-            what the checkpoint names as not carried and what changes how the network behaves. |\n"
+            what the checkpoint names as not carried and what changes how the network behaves. |\n\
+            | `{TRAFFIC}` | `Held` | The pod waits, silent, also when its source is not held yet, and speaks \
+            once it has taken over from it. |\n\
+            | `{RELEASE}` | `Started` (default) or `Manual` | When a pod that takes over from a held source \
+            is live, where CRIU does not restore it: with its containers, or by `netckpt release` on its \
+            node. |\n"
         ),
     );
     line(

@@ -73,17 +73,23 @@ pub struct NetCheckpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<MicroTime>,
 
-    /// When the hold was seen in force; not written by this version, which refuses to hold.
+    /// When the hold was seen in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_at: Option<MicroTime>,
 
-    /// When the hold ends by itself; not written by this version.
+    /// When the hold ends by itself, by the clock of the pod's node; not there where it no longer does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_until: Option<MicroTime>,
 
     /// When the pod's traffic was released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_at: Option<MicroTime>,
+
+    /// CRIU's lock table, which it made in the held pod's namespace at its dump. A successor gets it
+    /// planted, and CRIU lifts it when its sockets are restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^CRIU-[0-9A-Za-z-]{1,59}$"))]
+    pub criu_lock: Option<String>,
 
     /// When the capture's last pass ended: the instant that the image shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,7 +109,7 @@ pub struct NetCheckpointStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["podUID".into()]))]
     pub restores: Vec<RestoreStatus>,
 
-    /// Ready is the summary; Captured and Stored are its steps, and Held where a version can hold.
+    /// Ready is the summary; Captured and Stored are its steps, and Held where a hold was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -206,7 +212,7 @@ pub struct Evidence {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Until the hold was in force; not written by this version.
+    /// From the first change in the kernel until the hold was in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub hold_ms: Option<i64>,
@@ -251,6 +257,12 @@ pub struct RestoreStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 2048))]
     pub message: String,
+    /// How far the pod is in taking over from a held source; not there where none is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeover: Option<Takeover>,
+    /// When its sockets were there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_at: Option<MicroTime>,
     /// When the agent was asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
@@ -273,6 +285,19 @@ pub struct RestoreStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub total_ms: Option<i64>,
+}
+
+/// How far a successor is in taking over from a held source.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takeover {
+    /// It may speak once it is live: the source is not released before its hold ends by itself.
+    Claimed,
+    /// Its sockets are there.
+    Live,
+    /// It speaks for good, and its source no longer can.
+    Done,
+    /// It is silent, and will be.
+    Withdrawn,
 }
 
 /// How far a restore is.

@@ -36,6 +36,10 @@ pub(super) struct Arguments {
     /// Port of the agents' registry (their --registry-port).
     #[arg(long, value_name = "PORT", default_value_t = REGISTRY_PORT)]
     registry_port: u16,
+    /// Build the successor's network from an early capture, before the source is held: the pause is
+    /// shorter, the move as a whole takes longer.
+    #[arg(long)]
+    staged: bool,
     /// Only say whether it can be moved, and the steps.
     #[arg(long)]
     dry_run: bool,
@@ -57,6 +61,7 @@ impl Arguments {
             storage: self.storage,
             hold_timeout_seconds: self.hold_timeout,
             registry_port: self.registry_port,
+            staged: self.staged,
             dry_run: self.dry_run,
         };
         let moved = super::runtime()?.block_on(async {

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::namespace::Target;
 use super::output;
-use crate::hold::{self, Hold, Id, criu};
+use crate::hold::{self, Hold, Id, Kind, criu, mark};
 use crate::netns::Namespace;
 
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,10 @@ pub(super) struct Arguments {
     /// Also take CRIU's lock of this name away (CRIU-…).
     #[arg(long, value_name = "NAME")]
     criu_lock: Option<criu::Lock>,
+    /// Lift a successor's hold at once. Without it one that an agent planted is told that the pod is
+    /// live, and the agent lifts it when its source can no longer speak.
+    #[arg(long)]
+    now: bool,
 }
 
 impl Arguments {
@@ -32,11 +36,22 @@ impl Arguments {
             anyhow::bail!("there is no hold{which} on {}", pod.name());
         }
         for hold in wanted {
+            if hold.kind == Kind::Successor && !self.now && is_followed(hold, &node)? {
+                mark::set(&pod, mark::LIVE)?;
+                output::line(&format!("{} is live; its agent lifts its hold\n", hold.id));
+                continue;
+            }
             hold.lift(Some(&pod), &node)?;
             output::line(&format!("released {}\n", hold.id));
         }
         Ok(Outcome::Good)
     }
+}
+
+/// Whether an agent's restore has planted it.
+fn is_followed(hold: &Hold, node: &Namespace) -> Result<bool, hold::Error> {
+    let listed = hold::all(node)?.into_iter().find(|listed| listed.hold == *hold);
+    Ok(listed.is_some_and(|listed| listed.note.0.starts_with("successor ")))
 }
 
 /// The holds that have a side on either side of this namespace.

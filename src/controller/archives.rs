@@ -4,7 +4,7 @@
 //! NetCheckpoint. The answer waits until the archive is stored, and, with the UID in the image's name,
 //! it is that NetCheckpoint's and no later one's of the same name.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,13 +15,21 @@ use kube::{Api, ResourceExt};
 use tokio::time::timeout;
 
 use super::SharedAgent;
-use crate::api::{ArchiveStatus, ConditionType, NetCheckpoint, RESTORE_FROM, find, is_true};
+use super::destination::update::update;
+use crate::api::{
+    ArchiveStatus, ConditionType, NetCheckpoint, PREPARE_FROM, RESTORE_FROM, find, is_true,
+};
 use crate::archive::LARGEST;
 use crate::gate::attachment::subdomain;
+use crate::hold;
+use crate::hold::criu::{self, Lock};
+use crate::pod;
 use crate::registry::{Archive, Archives, Asked, Refused, reference};
 
 /// How long a pull waits for an archive. kubelet tries again, with growing pauses.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for one answer of the API server.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long an archive is kept in memory for the pull's next requests.
 const KEPT: Duration = Duration::from_secs(30);
 /// Archives kept at once.
@@ -48,32 +56,101 @@ impl NodeArchives {
         Self { agent, port, kept: Mutex::default() }
     }
 
-    /// Whether a pod of this node is to go on from that archive.
-    fn is_wanted(&self, asked: &Asked, uid: &str) -> bool {
-        let image = reference(self.port, &asked.namespace, &asked.name, uid);
-        self.agent.pods.state().iter().any(|pod| wants(pod, asked, &image))
+    /// The pod of this node that is to go on from that archive.
+    fn wanted(&self, asked: &Asked, tag: &str) -> Option<Arc<Pod>> {
+        let image = reference(self.port, &asked.namespace, &asked.name, tag);
+        self.agent.pods.state().into_iter().find(|pod| wants(pod, asked, &image))
     }
 
-    /// The archive of the checkpoint with that UID, once it is stored.
-    async fn stored(&self, asked: &Asked, uid: &str) -> Result<ArchiveStatus, Refused> {
-        let api: Api<NetCheckpoint> = Api::namespaced(self.agent.client.clone(), &asked.namespace);
-        let is_over = |object: Option<&NetCheckpoint>| {
-            object.is_none_or(|object| {
-                object.uid().as_deref() != Some(uid) || verdict(object).is_some()
-            })
+    fn api(&self, asked: &Asked) -> Api<NetCheckpoint> {
+        Api::namespaced(self.agent.client.clone(), &asked.namespace)
+    }
+
+    /// Which NetCheckpoint is meant: the one with the tag's UID; for a prepared pod any of the source
+    /// whose earlier NetCheckpoint has that UID.
+    async fn meant(&self, asked: &Asked, pod: &Pod, tag: &str) -> Result<Meant, Refused> {
+        let Some(earlier) = pod.annotations().get(PREPARE_FROM) else {
+            return Ok(Meant::Itself(tag.to_owned()));
         };
-        let waited = timeout(PATIENCE, await_condition(api, &asked.name, is_over)).await;
+        let unknown =
+            || Refused::Unknown(format!("there is no NetCheckpoint {earlier} of that UID"));
+        if !subdomain(earlier) {
+            return Err(unknown());
+        }
+        let found = timeout(ANSWER, self.api(asked).get_opt(earlier)).await;
+        let found = found.map_err(|_| Refused::Later("the API server is silent".to_owned()))?;
+        let found = found.map_err(|error| Refused::Later(error.to_string()))?;
+        let found = found.filter(|one| one.uid().as_deref() == Some(tag)).ok_or_else(unknown)?;
+        let source = found.status.and_then(|status| status.source_pod_uid);
+        source.map(Meant::OfSource).ok_or_else(unknown)
+    }
+
+    /// Waits until the NetCheckpoint is as wanted, or never will be.
+    async fn waited(
+        &self,
+        asked: &Asked,
+        meant: &Meant,
+        wanted: impl Fn(&NetCheckpoint) -> bool,
+    ) -> Result<NetCheckpoint, Refused> {
+        let is_over = |object: Option<&NetCheckpoint>| match object {
+            None => !meant.may_come(),
+            Some(object) => !meant.is(object) || is_lost(object) || wanted(object),
+        };
+        let waited = timeout(PATIENCE, await_condition(self.api(asked), &asked.name, is_over));
         let gone =
             || Refused::Unknown(format!("there is no NetCheckpoint {} any more", asked.name));
-        let object = match waited {
-            Err(_) => return Err(Refused::Later("the archive is not stored yet".to_owned())),
-            Ok(Err(error)) => return Err(Refused::Later(error.to_string())),
-            Ok(Ok(object)) => object.ok_or_else(gone)?,
-        };
-        if object.uid().as_deref() != Some(uid) {
-            return Err(gone());
+        match waited.await {
+            Err(_) => Err(Refused::Later("the archive is not stored yet".to_owned())),
+            Ok(Err(error)) => Err(Refused::Later(error.to_string())),
+            Ok(Ok(object)) => object.filter(|one| meant.is(one) && !is_lost(one)).ok_or_else(gone),
         }
-        verdict(&object).unwrap_or_else(|| Err(gone()))
+    }
+
+    /// The archive and the name of CRIU's lock, once it is stored.
+    async fn stored(
+        &self,
+        asked: &Asked,
+        meant: &Meant,
+    ) -> Result<(ArchiveStatus, Option<String>, Bytes), Refused> {
+        let object = self.waited(asked, meant, |object| verdict(object).is_some()).await?;
+        let lock = object.status.as_ref().and_then(|status| status.criu_lock.clone());
+        let none = || Err(Refused::Unknown("it has no archive".to_owned()));
+        let stored = verdict(&object).unwrap_or_else(none)?;
+        let content = self.download(&stored).await?;
+        Ok((stored, lock, content))
+    }
+
+    /// Brings a prepared pod to what its source's network was when it was held, beside the archive's way.
+    async fn updated(&self, asked: &Asked, meant: &Meant, pod: &Pod) -> Result<(), Refused> {
+        if !meant.may_come() {
+            return Ok(());
+        }
+        let is_ready = |object: &NetCheckpoint| {
+            let conditions = object.status.as_ref().map(|status| status.conditions.as_slice());
+            let conditions = conditions.unwrap_or_default();
+            is_true(conditions, ConditionType::Ready) && is_true(conditions, ConditionType::Held)
+        };
+        let checkpoint = self.waited(asked, meant, is_ready).await?;
+        let ways = self.agent.ways.get().cloned();
+        let ways = ways.ok_or_else(|| Refused::Later("the agent is starting".to_owned()))?;
+        let updated = update(&self.agent, &ways, pod, &checkpoint).await;
+        updated.map_err(|error| Refused::Later(error.told()))
+    }
+
+    /// Plants CRIU's lock in the successor, unless that was done: CRIU lifts it as the sockets come
+    /// alive, and until then nothing may answer for them.
+    async fn lock_pod(&self, pod: &Pod, lock: Option<String>) -> Result<(), Refused> {
+        let later = |why: String| Refused::Later(format!("the successor can't be locked: {why}"));
+        let Some(lock) = lock else { return Ok(()) };
+        let lock: Lock = lock.parse().map_err(|error: hold::Error| later(error.to_string()))?;
+        let network = self.agent.runtime.network(&pod.uid().unwrap_or_default()).await;
+        let network = network.map_err(|error| later(error.to_string()))?;
+        let proc = self.agent.proc.clone();
+        let planted = tokio::task::spawn_blocking(move || {
+            let namespace = pod::open(&network, &proc).map_err(|error| error.to_string())?;
+            criu::plant_once(&namespace, &lock).map_err(|error| error.to_string())
+        });
+        planted.await.map_err(|panic| later(panic.to_string()))?.map_err(later)
     }
 
     async fn download(&self, of: &ArchiveStatus) -> Result<Bytes, Refused> {
@@ -108,11 +185,16 @@ impl NodeArchives {
 
 impl Archives for NodeArchives {
     async fn ready(&self, asked: &Asked, uid: &str) -> Result<Archive, Refused> {
-        if !subdomain(&asked.namespace) || !subdomain(&asked.name) || !self.is_wanted(asked, uid) {
-            return Err(Refused::Unknown("no pod of this node is to go on from it".to_owned()));
+        let unknown = || Refused::Unknown("no pod of this node is to go on from it".to_owned());
+        if !subdomain(&asked.namespace) || !subdomain(&asked.name) {
+            return Err(unknown());
         }
-        let stored = self.stored(asked, uid).await?;
-        let content = self.download(&stored).await?;
+        let pod = self.wanted(asked, uid).ok_or_else(unknown)?;
+        let meant = self.meant(asked, &pod, uid).await?;
+        let ((stored, lock, content), ()) =
+            tokio::try_join!(self.stored(asked, &meant), self.updated(asked, &meant, &pod))?;
+        // Before the answer: with it the runtime has the processes restored.
+        self.lock_pod(&pod, lock).await?;
         let size = content.len() as u64;
         let archive = Archive { digest: stored.digest, size, container: stored.container_name };
         let (asked, until) = (asked.clone(), Instant::now() + KEPT);
@@ -134,6 +216,41 @@ impl Archives for NodeArchives {
     fn known(&self, asked: &Asked) -> Vec<Archive> {
         self.of(asked).into_iter().map(|one| one.archive).collect()
     }
+}
+
+/// Which NetCheckpoint an image is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Meant {
+    /// The one with that UID.
+    Itself(String),
+    /// Any of the pod with that UID, also one that is still to be created.
+    OfSource(String),
+}
+
+impl Meant {
+    fn may_come(&self) -> bool {
+        matches!(self, Self::OfSource(_))
+    }
+
+    /// Whether it is this object, as far as its status tells yet.
+    fn is(&self, object: &NetCheckpoint) -> bool {
+        match self {
+            Self::Itself(uid) => object.uid().as_ref() == Some(uid),
+            Self::OfSource(uid) => {
+                let status = object.status.as_ref();
+                let source = status.and_then(|status| status.source_pod_uid.as_ref());
+                source.is_none_or(|source| source == uid)
+            }
+        }
+    }
+}
+
+/// Whether a checkpoint will not become what a successor waits for.
+fn is_lost(object: &NetCheckpoint) -> bool {
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice());
+    let ready = find(conditions.unwrap_or_default(), ConditionType::Ready);
+    object.metadata.deletion_timestamp.is_some()
+        || ready.is_some_and(|ready| ready.status == "False")
 }
 
 /// Whether a pod names the image and is to get the network of the same checkpoint.

@@ -51,6 +51,8 @@ pub struct Agent {
     pub ways: OnceLock<Arc<Ways>>,
     /// InternalIPs of this node.
     pub node_ips: Vec<IpAddr>,
+    /// The ways to restored pods of this node, once the destination role has opened them.
+    pub ways: OnceLock<Arc<Ways>>,
     /// The node's CNI.
     pub cni: Cni,
     /// The object stores, opened by the name of their `NetCheckpointStorage`.

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::kernel::{find, text};
 use super::ruleset::{ACCEPT, Batch, Chain, DROP, Expression, Family, SUBSYSTEM, Table};
-use super::{Error, open};
+use super::{Error, mark, open};
 use crate::netlink::{Socket, messages};
 use crate::netns::Namespace;
 
@@ -74,23 +74,49 @@ pub fn is_lock(table: &str) -> bool {
 /// # Errors
 /// [`Error`].
 pub fn plant(pod: &Namespace, lock: &Lock) -> Result<(), Error> {
-    let table = Table { family: Family::Inet, name: &lock.0 };
     pod.run(|| {
         let mut batch = Batch::new();
-        batch.replace_table(table, &[]);
-        for (name, hook) in HOOKS {
-            let chain = Chain { name, hook, priority: 0, devices: &[], policy: DROP };
-            batch.chain(table, &chain);
-            let mark = MARK.to_ne_bytes();
-            let rule = [
-                Expression::Meta(META_MARK),
-                Expression::Equals(&mark),
-                Expression::Verdict(ACCEPT),
-            ];
-            batch.rule(table, name, &rule);
-        }
+        fill(&mut batch, lock);
         batch.send(&mut open()?)
     })?
+}
+
+fn fill(batch: &mut Batch, lock: &Lock) {
+    let table = Table { family: Family::Inet, name: &lock.0 };
+    batch.replace_table(table, &[]);
+    for (name, hook) in HOOKS {
+        let chain = Chain { name, hook, priority: 0, devices: &[], policy: DROP };
+        batch.chain(table, &chain);
+        let mark = MARK.to_ne_bytes();
+        let rule =
+            [Expression::Meta(META_MARK), Expression::Equals(&mark), Expression::Verdict(ACCEPT)];
+        batch.rule(table, name, &rule);
+    }
+}
+
+/// As [`plant`], unless it was done before: a lock that CRIU has lifted meanwhile must not come back.
+/// What was done is marked in the namespace, in the same transaction, until [`forget`].
+///
+/// # Errors
+/// [`Error`].
+pub fn plant_once(pod: &Namespace, lock: &Lock) -> Result<(), Error> {
+    if mark::is_set(pod, &lock.0)? {
+        return Ok(());
+    }
+    pod.run(|| {
+        let mut batch = Batch::new();
+        mark::add(&mut batch, &lock.0);
+        fill(&mut batch, lock);
+        batch.send(&mut open()?)
+    })?
+}
+
+/// Takes the mark of [`plant_once`] away.
+///
+/// # Errors
+/// [`Error`]; that there is none is none.
+pub fn forget(pod: &Namespace, lock: &Lock) -> Result<(), Error> {
+    mark::clear(pod, &lock.0)
 }
 
 /// Takes the lock away: after a restore that failed, or one that was not CRIU's.

@@ -69,7 +69,7 @@ pub enum Takeover {
     Claimed,
     /// Its sockets are there.
     Live,
-    /// It speaks for good.
+    /// It may speak for good.
     Done,
     /// It is silent, and will be.
     Withdrawn,
@@ -211,23 +211,24 @@ impl Successor {
         let is_over = self.has_failed || self.told == Told::Ended;
         let is_fenced = matches!(self.told, Told::Fenced | Told::Gone);
         match (self.takeover, self.kernel) {
-            // Whoever speaks for good goes on until its pod ends, as any pod.
-            (Done, _) => SuccessorStep::Nothing,
-            (_, Free) if !self.has_failed => match self.takeover {
-                Claimed if self.is_live => SuccessorStep::TellLive,
-                Live => SuccessorStep::TellDone,
-                _ => SuccessorStep::Nothing,
-            },
-            (_, Leave | Free) if is_over => SuccessorStep::Silence,
+            // Whoever speaks for good goes on until its pod ends, as any pod; or somebody has taken its
+            // hold away by hand.
+            (_, Free) => SuccessorStep::Nothing,
+            // Told first: an agent that comes after finds what is left to do.
+            (Done, Silent | Leave) if !self.has_failed => SuccessorStep::Free,
+            (Done, Silent | Leave) => SuccessorStep::Nothing,
+            (None | Withdrawn | Claimed | Live, Leave) if is_over => SuccessorStep::Silence,
             (Claimed | Live, Silent) if is_over => SuccessorStep::TellWithdrawn,
-            (None | Withdrawn, _) if is_over || self.is_taken || !self.is_ready => {
-                SuccessorStep::Nothing
+            (None | Withdrawn, _) => {
+                let may = !is_over && !self.is_taken && self.is_ready;
+                match may && (is_fenced || self.in_time) {
+                    true => SuccessorStep::TellClaimed,
+                    false => SuccessorStep::Nothing,
+                }
             }
-            (None | Withdrawn, _) if is_fenced || self.in_time => SuccessorStep::TellClaimed,
-            (None | Withdrawn, _) => SuccessorStep::Nothing,
-            (Claimed | Live, Silent | Leave) if is_fenced && self.is_ready => SuccessorStep::Free,
             (Claimed, Silent) if self.in_time && self.is_ready => SuccessorStep::GiveLeave,
             (Claimed, _) if self.is_live => SuccessorStep::TellLive,
+            (Live, _) if is_fenced => SuccessorStep::TellDone,
             (Claimed | Live, _) => SuccessorStep::Nothing,
         }
     }

@@ -28,6 +28,35 @@ impl Listed {
         let (path, id) = self.netns.as_ref()?;
         Namespace::open(path).ok().filter(|found| found.id() == *id)
     }
+
+    /// Whether there still is a link to hold. A table stays when its links go, and newer kernels would
+    /// hold the next link of that name.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn is_linked(&self, node: &Namespace) -> Result<bool, Error> {
+        if self.links.is_empty() {
+            // Nothing of it is on the node; without a known namespace nobody can tell.
+            return Ok(self.netns.is_none() || self.pod().is_some());
+        }
+        node.run(|| self.has_link())?
+    }
+
+    fn has_link(&self) -> Result<bool, Error> {
+        let failed = |source| Error::Netlink { what: "links", source };
+        let mut socket = Socket::open(Protocol::Route).map_err(failed)?;
+        for index in &self.links {
+            let mut header = [0; IFINFO];
+            header[4..8].copy_from_slice(&index.to_ne_bytes());
+            let body = Builder::new(RTM_GETLINK, 0, &header).finish().split_off(16);
+            match socket.get(RTM_GETLINK, &body) {
+                Ok(_) => return Ok(true),
+                Err(error) if error.errno() == Some(libc::ENODEV) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// All holds of which the node has a side.
@@ -54,14 +83,14 @@ pub fn in_pod(pod: &Namespace) -> Result<Vec<Hold>, Error> {
     Ok(kinds.map(|(kind, id)| Hold { id, kind }).collect())
 }
 
-/// Takes away the sources' holds whose time is over, and every hold whose links on the node are gone.
-/// Answers what went.
+/// Takes away, of the holds that `wanted` names, the sources' whose time is over, and those whose
+/// links on the node are gone. Answers what went.
 ///
 /// # Errors
 /// [`Error`]; what comes after the failing one is left.
-pub fn sweep(node: &Namespace) -> Result<Vec<Listed>, Error> {
+pub fn sweep(node: &Namespace, wanted: impl Fn(&Listed) -> bool) -> Result<Vec<Listed>, Error> {
     let mut gone = Vec::new();
-    for listed in all(node)? {
+    for listed in all(node)?.into_iter().filter(wanted) {
         let pod = listed.pod();
         let is_over = match listed.hold.kind {
             Kind::Source => {
@@ -70,34 +99,10 @@ pub fn sweep(node: &Namespace) -> Result<Vec<Listed>, Error> {
             }
             Kind::Successor => false,
         };
-        if is_over || !is_linked(&listed, pod.is_some(), node)? {
+        if is_over || !listed.is_linked(node)? {
             listed.hold.lift(pod.as_ref(), node)?;
             gone.push(listed);
         }
     }
     Ok(gone)
-}
-
-/// Whether there still is a link to hold. A table stays when its links go, and newer kernels would hold
-/// the next link of that name.
-fn is_linked(listed: &Listed, has_pod: bool, node: &Namespace) -> Result<bool, Error> {
-    if listed.links.is_empty() {
-        // Nothing of it is on the node; without a known namespace nobody can tell.
-        return Ok(has_pod || listed.netns.is_none());
-    }
-    node.run(|| {
-        let failed = |source| Error::Netlink { what: "links", source };
-        let mut socket = Socket::open(Protocol::Route).map_err(failed)?;
-        for index in &listed.links {
-            let mut header = [0; IFINFO];
-            header[4..8].copy_from_slice(&index.to_ne_bytes());
-            let body = Builder::new(RTM_GETLINK, 0, &header).finish().split_off(16);
-            match socket.get(RTM_GETLINK, &body) {
-                Ok(_) => return Ok(true),
-                Err(error) if error.errno() == Some(libc::ENODEV) => {}
-                Err(source) => return Err(failed(source)),
-            }
-        }
-        Ok(false)
-    })?
 }

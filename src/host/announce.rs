@@ -43,7 +43,11 @@ pub fn announce<'a>(
         let Ok(mac) = Mac::try_from(mac) else { continue };
         let failed = |source| Error { address, device, source };
         for frame in frames(address, mac, source) {
-            send(device, &frame).map_err(failed)?;
+            match send(device, &frame) {
+                // A held link drops what is sent through it, and the kernel says so.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                outcome => outcome.map_err(failed)?,
+            }
         }
     }
     Ok(())

@@ -210,6 +210,17 @@ impl Ways {
         }
     }
 
+    /// As [`Self::announce`], for all ways to the pod of this UID.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn announce_pod(&self, uid: &str) -> Result<(), Error> {
+        let all = self.all()?;
+        all.iter()
+            .filter(|one| one.pod.uid == uid && one.sequence > 0)
+            .try_for_each(|one| self.tell(one))
+    }
+
     /// Takes the way of an attachment away; that there is none is no error. Answers its record.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Request {
     pub hold_timeout_seconds: i32,
     /// Port of the agents' registry.
     pub registry_port: u16,
+    /// Prepare the successor from an early capture, before the source is held.
+    pub staged: bool,
     /// Only judge.
     pub dry_run: bool,
 }
@@ -140,9 +142,13 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
         let (from, to, container) = (self.from(), &self.request.to, self.container());
         let steps = [
             ("hold", format!("NetCheckpoint {} with traffic: Held", self.checkpoint)),
+            (
+                "successor",
+                format!("pod {} on {to}, silent, waits for what it goes on from", self.name),
+            ),
             ("checkpoint", format!("kubelet of {from} checkpoints the container {container}")),
             ("transfer", "the archive goes to the store".to_owned()),
-            ("successor", format!("pod {} on {to}, restored from both", self.name)),
+            ("restore", format!("kubelet of {to} pulls it from its agent, CRIU restores")),
             ("delete", format!("pod {} on {from}, then the NetCheckpoint", self.request.pod)),
         ];
         for (step, what) in steps {
@@ -154,26 +160,80 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
 
     /// To the point of no return.
     async fn forward(&mut self) -> Result<(), Error> {
-        let held = self.hold().await?;
+        if self.request.staged {
+            let earlier = self.capture().await?;
+            self.prepare(&earlier).await?;
+            self.prepared().await?;
+            self.hold().await?;
+        } else {
+            let held = self.hold().await?;
+            self.prepare(&held).await?;
+        }
         let archive = self.freeze().await?;
         self.transfer(&archive).await?;
-        self.succeed(&held).await
+        self.succeed().await
     }
 
-    /// The source is silent, and was seen so; its network is stored.
-    async fn hold(&mut self) -> Result<NetCheckpoint, Error> {
-        self.clock.begin("hold");
+    /// An early capture, while the source goes on.
+    async fn capture(&mut self) -> Result<NetCheckpoint, Error> {
+        self.clock.begin("capture");
+        let name = self.earlier();
+        let checkpoint = self.wish(&name, Traffic::Running);
+        self.done.push(Done::Checkpoint(name.clone()));
+        self.cluster.create_checkpoint(&checkpoint).await?;
+        let what = format!("that the network of {} is stored", self.request.pod);
+        let is_over = |object: Option<&NetCheckpoint>| {
+            object.is_none_or(|object| has_ended(object) || is_ready(object))
+        };
+        let waited = self.cluster.checkpoint_until(&name, &what, self.patience(), is_over);
+        let stored = self.unless_interrupted(waited).await?;
+        let stored = stored.filter(is_ready).ok_or_else(|| self.failed(&what, None))?;
+        self.ended(&format!("{} is captured while it goes on", self.request.pod));
+        Ok(stored)
+    }
+
+    fn earlier(&self) -> String {
+        format!("{}-early", self.checkpoint)
+    }
+
+    fn wish(&self, name: &str, traffic: Traffic) -> NetCheckpoint {
         let spec = NetCheckpointSpec {
             source_pod_uid: self.source.metadata.uid.clone(),
             storage_name: self.request.storage.clone(),
-            traffic: Traffic::Held,
+            traffic,
             hold_timeout_seconds: self.request.hold_timeout_seconds,
             timeout_seconds: self.request.hold_timeout_seconds,
             deletion_policy: DeletionPolicy::Delete,
             ..NetCheckpointSpec::of_pod(&self.request.pod)
         };
-        let mut checkpoint = NetCheckpoint::new(&self.checkpoint, spec);
+        let mut checkpoint = NetCheckpoint::new(name, spec);
         checkpoint.metadata.namespace = Some(self.request.namespace.clone());
+        checkpoint
+    }
+
+    /// The successor's network is there: what takes long is done before the source is held.
+    async fn prepared(&mut self) -> Result<(), Error> {
+        self.clock.begin("prepare");
+        let what = format!("that the network of {} is prepared", self.name);
+        let is_over =
+            |pod: Option<&Pod>| pod.is_none_or(|pod| is_rebuilt(pod) || hopeless(pod).is_some());
+        let waited = self.cluster.pod_until(&self.name, &what, self.patience(), is_over);
+        let pod = self.unless_interrupted(waited).await?;
+        match pod {
+            Some(pod) if is_rebuilt(&pod) => {
+                self.ended("its network is built, and silent");
+                // The time of the hold begins now.
+                self.clock.reset();
+                Ok(())
+            }
+            pod => Err(self.failed(&what, pod.as_ref().map(standing))),
+        }
+    }
+
+    /// The source is silent, and was seen so; its network is stored.
+    async fn hold(&mut self) -> Result<NetCheckpoint, Error> {
+        self.clock.begin("hold");
+        let checkpoint = self.wish(&self.checkpoint, Traffic::Held);
         self.done.push(Done::Checkpoint(self.checkpoint.clone()));
         self.cluster.create_checkpoint(&checkpoint).await?;
         let what = format!("that {} is held and its network stored", self.request.pod);
@@ -226,21 +286,31 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
         }
     }
 
-    /// The successor, until its container runs.
-    async fn succeed(&mut self, held: &NetCheckpoint) -> Result<(), Error> {
+    /// The successor is created while the source is frozen: kubelet builds its sandbox, the agent its
+    /// network, and both wait, silent, where the archive is pulled.
+    async fn prepare(&mut self, stored: &NetCheckpoint) -> Result<(), Error> {
         self.clock.begin("successor");
-        let uid = held.uid().unwrap_or_default();
+        let uid = stored.uid().unwrap_or_default();
+        let earlier = self.request.staged.then(|| self.earlier());
         let port = self.request.registry_port;
         let image = reference(port, &self.request.namespace, &self.checkpoint, &uid);
         let place = Place {
             name: &self.name,
             node: &self.request.to,
             checkpoint: &self.checkpoint,
+            earlier: earlier.as_deref(),
             image: &image,
         };
         let pod = successor(&self.source, &place);
         self.done.push(Done::Successor(self.name.clone()));
         self.cluster.create_pod(&pod).await?;
+        self.ended(&format!("{} is created on {}, and waits", self.name, self.request.to));
+        Ok(())
+    }
+
+    /// Until the successor's container runs.
+    async fn succeed(&mut self) -> Result<(), Error> {
+        self.clock.begin("restore");
         let what = format!("that {} runs on {}", self.name, self.request.to);
         let is_over =
             |pod: Option<&Pod>| pod.is_none_or(|pod| is_live(pod) || hopeless(pod).is_some());
@@ -273,6 +343,11 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
             .delete_checkpoint(&self.checkpoint)
             .await
             .map_err(left(format!("the NetCheckpoint {}", self.checkpoint), &self.name))?;
+        if self.request.staged {
+            let earlier = self.earlier();
+            let deleted = self.cluster.delete_checkpoint(&earlier).await;
+            deleted.map_err(left(format!("the NetCheckpoint {earlier}"), &self.name))?;
+        }
         self.ended(&format!("{name} is gone from {}", self.from()));
         let (from, to) = (self.from(), &self.request.to);
         let timeline = self.clock.done(name, &from, &self.name, to, object.as_ref());
@@ -346,6 +421,17 @@ fn is_held(checkpoint: &NetCheckpoint) -> bool {
     let conditions = checkpoint.status.as_ref().map(|status| status.conditions.as_slice());
     let conditions = conditions.unwrap_or_default();
     is_true(conditions, ConditionType::Held) && is_true(conditions, ConditionType::Ready)
+}
+
+fn is_ready(checkpoint: &NetCheckpoint) -> bool {
+    let conditions = checkpoint.status.as_ref().map(|status| status.conditions.as_slice());
+    is_true(conditions.unwrap_or_default(), ConditionType::Ready)
+}
+
+/// Whether the pod's network was rebuilt.
+fn is_rebuilt(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|one| one.type_ == NETWORK_RESTORED && one.status == "True")
 }
 
 /// Whether the checkpoint can no more become held and ready.

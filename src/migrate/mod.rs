@@ -6,14 +6,14 @@
 //!
 //! ```text
 //!  hold        NetCheckpoint with traffic: Held     the source is silent, its network stored
+//!  successor   a pod with netckpt.io/restore-from   its network is rebuilt; it waits, silent
 //!  checkpoint  POST …/checkpoint/NAMESPACE/POD/CONTAINER
 //!  transfer    annotation netckpt.io/archive        the archive is stored beside the network
-//!  successor   a pod with netckpt.io/restore-from   its network is rebuilt, then CRIU restores into it
-//!  live        the successor's container runs       from here on there is no way back
+//!  restore     the successor's container runs       from here on there is no way back
 //!  delete      the source, then the NetCheckpoint
 //! ```
 //!
-//! Each step before `live` has its undo, and all of them are undone in the opposite order when a later
+//! Each step up to `restore` has its undo, and all of them are undone in the opposite order when a later
 //! one fails or the caller gives up: the successor goes first, and only when it is gone the source is
 //! released. A controller that dies in the middle leaves a hold that ends by itself.
 

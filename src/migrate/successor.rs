@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::RESTORE_FROM;
+use crate::api::{PREPARE_FROM, RESTORE_FROM};
 
 /// Annotation of a successor: the pod that it goes on for, by name.
 pub const MOVED_FROM: &str = "netckpt.io/moved-from";
@@ -18,6 +18,8 @@ pub struct Place<'a> {
     pub node: &'a str,
     /// The NetCheckpoint.
     pub checkpoint: &'a str,
+    /// An earlier one, that its network is prepared from.
+    pub earlier: Option<&'a str>,
     /// The image that its container is restored from.
     pub image: &'a str,
 }
@@ -28,6 +30,10 @@ pub fn successor(source: &Pod, place: &Place<'_>) -> Pod {
     let mut annotations = source.metadata.annotations.clone().unwrap_or_default();
     annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     annotations.insert(RESTORE_FROM.to_owned(), place.checkpoint.to_owned());
+    annotations.remove(PREPARE_FROM);
+    if let Some(earlier) = place.earlier {
+        annotations.insert(PREPARE_FROM.to_owned(), earlier.to_owned());
+    }
     let from = source.metadata.name.clone().unwrap_or_default();
     annotations.insert(MOVED_FROM.to_owned(), from);
     let metadata = ObjectMeta {
@@ -125,7 +131,8 @@ mod tests {
     #[test]
     fn it_is_the_same_pod_in_another_place() {
         let image = "localhost:5000/shop/web-move:u";
-        let place = Place { name: "web-x", node: "node-b", checkpoint: "web-move", image };
+        let place =
+            Place { name: "web-x", node: "node-b", checkpoint: "web-move", earlier: None, image };
         let pod = serde_json::to_value(successor(&source(), &place)).unwrap();
         assert_eq!(pod["metadata"]["annotations"]["netckpt.io/restore-from"], "web-move");
         assert_eq!(pod["metadata"]["annotations"]["org.criu.config"], "/etc/criu/x.conf");

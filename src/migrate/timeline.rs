@@ -56,6 +56,11 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// What elapses counts from now.
+    pub(super) fn reset(&mut self) {
+        self.start = Instant::now();
+    }
+
     pub(super) fn begin(&mut self, step: &str) {
         self.open = Some((step.to_owned(), Timestamp::now().as_microsecond()));
     }

@@ -7,6 +7,8 @@ use super::Group;
 use super::draft::Objects;
 use super::known::Known;
 use super::links::{PortState, only_port_state};
+use super::xtables;
+use crate::state::classes::bridges::is_of_device;
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
 use crate::state::{self, Difference, Names, Object};
@@ -200,6 +202,8 @@ pub(super) fn of_class(
             _ if sysctl && !super::sysctls::is_secret(&object.key) => Weight::Informs,
             "routes" if super::routes::made_by_kernel(object) => Weight::Settles,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
+            // This kernel has no way to tell or set them, or none for this kind.
+            name if name.starts_with("device-") => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &to.names, Kind::Missing, weight);
@@ -221,14 +225,18 @@ pub(super) fn of_class(
     }
     let tentative: Vec<_> =
         to.of(&ADDRESSES).iter().filter_map(super::addresses::tentative).collect();
+    let idle = xtables::idle(class, from);
     // Of a file that the image does not have nothing is known.
     for object in delta.removed.iter().filter(|_| !sysctl) {
         let early = class.name == "routes" && super::routes::is_of_address(object, &tentative);
         let weight = match class.name {
             _ if early || class.grows => Weight::Informs,
-            _ if super::xtables::is_idle(class, object, from) => Weight::Informs,
+            _ if !idle.is_empty() && idle.contains(&xtables::table(object)) => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
+            "bridge-fdb" if is_of_device(&object.value()) => Weight::Mends,
+            // Every device has some, and an older image tells of none.
+            name if name.starts_with("device-") => Weight::Informs,
             _ => Weight::Matters,
         };
         add(object, &from.names, Kind::Extra, weight);

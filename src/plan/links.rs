@@ -45,7 +45,7 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) -> Result<(), E
             }
         }
     }
-    ports::plan(&links, &kept, &joined, draft);
+    ports::plan(&links, &kept, &joined, sides, draft);
     let order = routes::order_of_links(sides.to);
     links.sort_by_key(|link| order.iter().position(|index| *index == link.index));
     for link in lower_first(&links) {

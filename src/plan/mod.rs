@@ -10,7 +10,9 @@
 //! ([`differences`]). The files beside this one hold what of a class is more than that.
 
 mod addresses;
+mod bridges;
 mod conntrack;
+mod devices;
 mod difference;
 mod draft;
 mod ipset;
@@ -30,6 +32,7 @@ mod sysctls;
 pub mod tc;
 mod tables;
 mod veth;
+mod wireguard;
 mod xfrm;
 mod xtables;
 
@@ -132,6 +135,9 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     let sides = Sides { from: told.as_ref().unwrap_or(from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
+    bridges::plan(&sides, &mut draft);
+    wireguard::plan(&sides, &mut draft);
+    devices::plan(&sides, &mut draft);
     sysctls::plan(&sides, &mut draft);
     addresses::plan(&sides, &mut draft);
     neighbours::tables(&sides, &mut draft);

@@ -67,6 +67,9 @@ pub enum Stage {
     /// Rules without a successor, which may be what the gateways are looked up by until then.
     RemoveRules,
     Neighbours,
+    /// Addresses and groups that bridges forward by. Some name nexthops, and a bridge takes groups only
+    /// while it is up.
+    Forwarding,
 }
 
 impl fmt::Display for Stage {
@@ -104,6 +107,7 @@ impl fmt::Display for Stage {
             Self::Rules => "rules",
             Self::RemoveRules => "remove rules",
             Self::Neighbours => "neighbours",
+            Self::Forwarding => "forwarding of bridges",
         })
     }
 }

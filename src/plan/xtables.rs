@@ -1,7 +1,7 @@
 //! Legacy tables: each is replaced as a whole, which the kernel takes or leaves.
 //!
 //! A table that was used once stays for as long as its namespace. So one that the image has not, and that
-//! lets everything pass, is no difference ([`is_idle`]), and one that does not is emptied.
+//! lets everything pass, is no difference ([`idle`]), and one that does not is emptied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,9 +101,14 @@ impl Table<'_> {
     }
 }
 
-/// Whether an object is of a table that lets everything pass, which the namespace can't be rid of.
-pub fn is_idle(class: &Class, object: &Object, side: &Objects) -> bool {
+/// Names of the tables of a class that let everything pass, which the namespace can't be rid of.
+pub fn idle(class: &Class, side: &Objects) -> BTreeSet<String> {
     let family = FAMILIES.into_iter().find(|family| family.class == class.name);
-    let Some(family) = family else { return false };
-    tables(family, side).get(&table_of(object)).is_some_and(|table| is_empty(table))
+    let all = family.map(|family| tables(family, side)).unwrap_or_default();
+    all.into_iter().filter(|(_, table)| is_empty(table)).map(|(name, _)| name).collect()
+}
+
+/// The table that an object of such a class is of.
+pub fn table(object: &Object) -> String {
+    table_of(object)
 }

@@ -81,8 +81,9 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Membership => memberships(run, &mut refused),
             Way::Release => {
+                let start = Instant::now();
                 for step in run {
-                    release(hands, step, &mut refused)?;
+                    release(hands, step, start, &mut refused)?;
                 }
             }
             Way::Transaction => {
@@ -212,10 +213,15 @@ fn memberships(run: &[Step], refused: &mut Vec<Refused>) {
 
 /// Does a step that removes a set of ipset. The kernel lets go of what removed rules held on to only
 /// some milliseconds after it has said that they are gone (`nf_tables_trans_destroy_work`).
-fn release(hands: &mut Hands, step: &Step, refused: &mut Vec<Refused>) -> Result<(), Failure> {
+/// `start` is when the first of such steps began.
+fn release(
+    hands: &mut Hands,
+    step: &Step,
+    start: Instant,
+    refused: &mut Vec<Refused>,
+) -> Result<(), Failure> {
     const PAUSE: Duration = Duration::from_millis(2);
     const PATIENCE: Duration = Duration::from_secs(2);
-    let start = Instant::now();
     let Action::Send { protocol, .. } = step.action else { return Ok(()) };
     loop {
         let mut again = Vec::new();

@@ -68,6 +68,9 @@ fn section(class: &Class, out: &mut String) {
     if class.name == LINKS.name {
         kinds(out);
     }
+    if let Some((_, note)) = NOTES.iter().find(|(name, _)| *name == class.name) {
+        out.push_str(note);
+    }
     if LEGACY.contains(&class.name) {
         out.push_str(&format!(
             "Matches that are carried, with their revisions: {}.\n\nTargets: {}.\n\n",
@@ -85,6 +88,33 @@ fn section(class: &Class, out: &mut String) {
     page.fields("", class.header);
     page.attributes("", class.attributes);
 }
+
+/// What of a class no table says.
+const NOTES: &[(&str, &str)] = &[
+    (
+        "bridge-fdb",
+        "What a bridge has learned from traffic is no state: it learns it again. The address of a bridge \
+         is set, as if someone had chosen it, also where it was that of its lowest port: it then stays \
+         when ports come and go; and one that never had a port is then without a carrier. Ports \
+         join in the order of their numbers, and are numbered without gaps.\n\n",
+    ),
+    (
+        "bridge-mdb",
+        "Groups that were learned from reports are no state. A bridge tells of groups only while it \
+         looks into multicast (`mcast_snooping`).\n\n",
+    ),
+    (
+        "device-features",
+        "Set in a link that is there, and only what differs, by name. What a program has told a tun that \
+         it holds open (`TUNSETOFFLOAD`, the size of its headers) goes with the program. Not looked at \
+         is what only sysfs tells (`/sys/class/net/*/queues`: steering of packets to processors), which \
+         names the machine's processors, nor are settings of hardware (rings, pauses, wake-up).\n\n",
+    ),
+    (
+        "wireguard-devices",
+        "Handshakes are made anew. An image with such a link holds its private key.\n\n",
+    ),
+];
 
 /// Kinds of links: those that come back, and those that do not.
 fn kinds(out: &mut String) {

@@ -15,6 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use netckpt::hold::{Element, Hold, Kind, Note, criu};
+use netckpt::image::{Image, Origin};
+use netckpt::netns::Namespace;
+use netckpt::{capture, restore};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -32,8 +36,6 @@ pub const ADDRESS6: &str = "fd72:1::5";
 /// Port of the server in the pod.
 pub const PORT: u16 = 7000;
 
-const NETCKPT: &str = env!("CARGO_BIN_EXE_netckpt");
-
 pub struct Lab {
     pub client: Ns,
     nodes: [Ns; 2],
@@ -44,21 +46,26 @@ pub struct Lab {
     /// Which node the pod is on.
     at: usize,
     pod: Ns,
-    /// The outer end of its eth0.
-    port: String,
     /// The server, a child of this process: CRIU leaves what it restores to whom it was started by.
     server: Pid,
 }
 
 /// How long the steps of a move took; the client's gap is its own to tell.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Steps {
-    pub capture: Duration,
+    /// Until the pod is silent, and was seen so.
+    pub hold: Duration,
+    /// CRIU.
     pub dump: Duration,
-    pub rebuild: Duration,
-    pub lock: Duration,
-    pub path: Duration,
+    /// Capturing and rebuilding, beside the dump, and what of it the dump did not cover.
+    pub network: Duration,
+    pub waited: Duration,
+    /// CRIU's lock is planted, the path leads to the other node.
+    pub switch: Duration,
+    /// CRIU.
     pub restore: Duration,
+    /// From the hold to the restored process.
+    pub all: Duration,
 }
 
 impl Lab {
@@ -85,16 +92,14 @@ impl Lab {
                  route add fd72:{number}::/64 via fd71::1{number}"
             ));
         }
-        let port = "host0".to_owned();
-        let pod = attach(&nodes[0], 1, &port);
+        let pod = attach(&nodes[0], 1, "host0");
         pod.sh(more);
         let folder = tempfile::tempdir().expect("a folder");
         let mounts = Mounts::new();
         set_child_subreaper(true).expect("this kernel has subreapers");
         let server = Pid::from_raw(mounts.serve(&pod).id().cast_signed());
         let _switch = switch;
-        let lab =
-            Self { client, nodes, _switch, mounts, folder, moves: 0, at: 0, pod, port, server };
+        let lab = Self { client, nodes, _switch, mounts, folder, moves: 0, at: 0, pod, server };
         lab.answers();
         lab
     }
@@ -116,28 +121,50 @@ impl Lab {
         Client::start(&mut self.client.command(&[&program[..], arguments].concat()))
     }
 
-    /// Moves the pod to the other node with netckpt and CRIU.
-    pub fn go(&mut self) -> Steps {
+    /// Moves the pod to the other node with netckpt and CRIU. Staged, its network is built there
+    /// before anything is held, and only what has changed since is applied.
+    pub fn go(&mut self, staged: bool) -> Steps {
         let mut steps = Steps::default();
         self.moves += 1;
         let to = 1 - self.at;
         let images = self.folder.path().join(self.moves.to_string());
         std::fs::create_dir(&images).expect("a folder");
-        let image = images.join("network.netckpt");
         let port = format!("host{}", self.moves);
         let prepared = attach(&self.nodes[to], to + 1, &port);
+        let (from, into) = (self.sides(self.at, &self.pod), self.sides(to, &prepared));
+        if staged {
+            // Two pods with one address on one wire: the one that waits is silent.
+            hold(&into);
+            rebuild(&capture(&from), &into);
+        }
 
+        let begun = Instant::now();
         // Nothing leaves the pod from here on, and what is captured is what is dumped.
-        let source = &self.nodes[self.at];
-        hold(source, &self.port);
-        steps.capture = timed(|| netckpt(source, "capture", &self.pod, &image));
-        steps.dump = timed(|| self.dump(&images));
-        steps.rebuild = timed(|| netckpt(&self.nodes[to], "restore", &prepared, &image));
-        steps.lock = timed(|| plant(&self.pod, &prepared));
-        steps.path = timed(|| self.lead(to));
+        steps.hold = timed(|| hold(&from));
+        std::thread::scope(|scope| {
+            let network = scope.spawn(|| timed(|| rebuild(&capture(&from), &into)));
+            steps.dump = timed(|| self.dump(&images));
+            steps.waited = timed(|| steps.network = network.join().expect("it ends"));
+        });
+        steps.switch = timed(|| {
+            let lock = criu::Watch::open(&from.pod).and_then(|mut watch| watch.lock());
+            let lock = lock.expect("the ruleset is read").expect("CRIU has locked the pod");
+            criu::plant(&into.pod, &lock).expect("it is planted");
+            if staged {
+                own_hold().lift(Some(&into.pod), &into.node).expect("it is lifted");
+            }
+            self.lead(to);
+        });
         steps.restore = timed(|| self.restore(&images, &prepared));
-        (self.at, self.pod, self.port) = (to, prepared, port);
+        steps.all = begun.elapsed();
+        (self.at, self.pod) = (to, prepared);
+        // Its pod is gone with its links; on the node it would still hold the addresses.
+        own_hold().lift(None, &from.node).expect("it is lifted");
         steps
+    }
+
+    fn sides(&self, node: usize, pod: &Ns) -> Sides {
+        Sides { pod: pod.open(), node: self.nodes[node].open() }
     }
 
     /// CRIU ends the process; it is our child, and its number must be free for the restore.
@@ -192,8 +219,9 @@ impl Lab {
                  route replace {ADDRESS4}/32 dev cni0
                  route replace {ADDRESS6}/128 dev cni0"
             ));
-            other.ip(&away);
         }
+        // The other node as well: it has told the client the shorter way to it while the pod was there.
+        other.ip(&away);
         self.client.ip(&away);
     }
 }
@@ -234,31 +262,30 @@ fn attach(node: &Ns, number: usize, end: &str) -> Ns {
     pod
 }
 
-/// The port of the bridge lets nothing through, and that is seen.
-fn hold(node: &Ns, port: &str) {
-    node.run(&["bridge", "link", "set", "dev", port, "state", "0"]);
-    let seen = node.run(&["bridge", "link", "show", "dev", port]);
-    assert!(seen.contains("state disabled"), "{seen}");
+/// A pod's namespace and its node's.
+struct Sides {
+    pod: Namespace,
+    node: Namespace,
 }
 
-fn netckpt(node: &Ns, verb: &str, pod: &Ns, image: &Path) {
-    let (netns, image) = (pod.path().to_str().expect("UTF-8"), image.to_str().expect("UTF-8"));
-    if verb == "capture" {
-        node.run(&[NETCKPT, verb, "--netns", netns, "-o", image]);
-    } else {
-        node.run(&[NETCKPT, verb, image, "--netns", netns]);
-    }
+fn own_hold() -> Hold {
+    Hold { id: "move".parse().expect("a name"), kind: Kind::Source }
 }
 
-/// CRIU takes no lock of its own when it restores into a namespace that it did not make, and lifts
-/// the one of its dump all the same: that table is put there.
-fn plant(from: &Ns, into: &Ns) {
-    let tables = from.run(&["nft", "list", "tables", "inet"]);
-    let table = tables.split_whitespace().find(|word| word.starts_with("CRIU-"));
-    let text = from.run(&["nft", "list", "table", "inet", table.expect("CRIU has locked the pod")]);
-    let file = tempfile::NamedTempFile::new().expect("a file for nft");
-    std::fs::write(file.path(), text).expect("the table");
-    into.run(&["nft", "-f", file.path().to_str().expect("UTF-8")]);
+fn hold(on: &Sides) {
+    let (time, note) = (Element::For(Duration::from_secs(60)), Note("the move".to_owned()));
+    own_hold().plant(&on.pod, &on.node, time, &note).expect("it is held");
+}
+
+fn capture(from: &Sides) -> Image {
+    let options = capture::Options::default();
+    let captured = capture::network(&from.pod, Some(&from.node), &options);
+    captured.expect("it is captured").into_image(Origin::default())
+}
+
+fn rebuild(image: &Image, into: &Sides) {
+    let options = restore::Options::default();
+    restore::restore(&into.pod, Some(&into.node), image, &options).expect("it is rebuilt");
 }
 
 fn timed(step: impl FnOnce()) -> Duration {

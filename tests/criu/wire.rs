@@ -6,9 +6,10 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Resets and ICMP errors, of both families. tcpdump's tcp[] is of IPv4 only.
+/// Resets and ICMP errors, of both families: no echo, and no redirect, by which a router only tells a
+/// shorter way. tcpdump's tcp[] is of IPv4 only.
 const BAD: &str = "tcp[tcpflags] & tcp-rst != 0 or (ip6[6] == 6 and ip6[53] & 4 != 0) \
-     or (icmp and icmp[0] != 0 and icmp[0] != 8) or (icmp6 and ip6[40] < 128)";
+     or (icmp and icmp[0] != 0 and icmp[0] != 5 and icmp[0] != 8) or (icmp6 and ip6[40] < 128)";
 
 /// A capture that runs.
 pub struct Wire(Child);

@@ -9,6 +9,7 @@ mod wire;
 mod agent_dies;
 mod checkpoint;
 mod deletion;
+mod hold;
 mod lab;
 mod migrate;
 mod paths;

@@ -24,7 +24,7 @@ fn the_kernel_ends_it_when_nobody_is_left() {
     assert!(took >= Duration::from_millis(2900), "released after {took:?}");
     assert!(took < Duration::from_secs(6), "released after {took:?}");
     let node = world.node.open();
-    let swept = hold::sweep(&node).unwrap();
+    let swept = hold::sweep(&node, |_| true).unwrap();
     assert_eq!(swept.len(), 1);
     assert_eq!(swept[0].note.0, "held by netckpt hold");
     assert_eq!(tables(&world.node) + &tables(&world.pod), "");
@@ -48,7 +48,7 @@ fn it_is_found_by_name_and_made_endless_only_while_it_holds() {
         panic!("it ends")
     };
     assert!(left <= Duration::from_secs(2) && left > Duration::from_millis(500), "{left:?}");
-    assert!(hold::sweep(&node).unwrap().is_empty(), "what holds is not swept");
+    assert!(hold::sweep(&node, |_| true).unwrap().is_empty(), "what holds is not swept");
 
     assert!(first.make_endless(Some(&pod), &node).unwrap());
     std::thread::sleep(Duration::from_millis(2500));
@@ -89,13 +89,13 @@ fn it_goes_with_the_pod_and_not_to_the_next() {
     let (pod, node) = (world.pod.open(), world.node.open());
     let one = hold("a", Kind::Source);
     one.plant(&pod, &node, Element::Endless, &note()).unwrap();
-    assert!(hold::sweep(&node).unwrap().is_empty());
+    assert!(hold::sweep(&node, |_| true).unwrap().is_empty());
     drop(pod);
     let World { pod, near: _near, far: _far, node: node_ns } = world;
     drop(pod);
     let links = || node_ns.run(&["ip", "-br", "link"]);
     eventually("the kernel takes the links down", || !links().contains("veth0"));
-    let swept = hold::sweep(&node).unwrap();
+    let swept = hold::sweep(&node, |_| true).unwrap();
     assert_eq!(swept.len(), 1);
     assert_eq!(tables(&node_ns), "");
 }

@@ -9,6 +9,7 @@ use netckpt::state::table::{Class, Source};
 use netckpt::state::{self, CLASSES, Names, Object, replay_where};
 
 use crate::netns::Pair;
+use crate::objects::section;
 use crate::{IMAGE, is_by_order};
 
 /// Objects of a class that are taken away, from all over its section.
@@ -43,6 +44,15 @@ impl Rebuilt {
         assert!(left.is_empty(), "{left:?}");
     }
 
+    /// Takes an object away by a restore of an image that is without it.
+    fn is_made_without(&self, class: &'static Class, object: &Object) -> bool {
+        let mut image = IMAGE.clone();
+        let all = state::objects(class, &image.snapshot.sections[class.name]).unwrap();
+        let less = section(all.iter().filter(|other| other.key != object.key));
+        image.snapshot.sections.insert(class.name.to_owned(), less);
+        restore::restore(&self.pod, Some(&self.node), &image, &Options::default()).is_ok()
+    }
+
     /// What verify names of a class, with its kind.
     fn named(&self, class: &str) -> Vec<(String, Kind)> {
         let found = restore::verify(&self.pod, &IMAGE).unwrap();
@@ -66,7 +76,8 @@ fn each_object_that_is_taken_away_is_named_and_mended() {
             let Some(object) = objects.get(place).filter(|object| !object.is_fleeting()) else {
                 continue;
             };
-            if !rebuilt.pod.run(|| remove(class, object)).unwrap() {
+            let by_message = rebuilt.pod.run(|| remove(class, object)).unwrap();
+            if !by_message && !rebuilt.is_made_without(class, object) {
                 continue;
             }
             let label = object.label(&names);

@@ -14,7 +14,7 @@ use crate::{IMAGE, is_by_order};
 const MOST: usize = 40;
 
 /// A section of these objects.
-fn section<'a>(objects: impl Iterator<Item = &'a Object>) -> Bytes {
+pub fn section<'a>(objects: impl Iterator<Item = &'a Object>) -> Bytes {
     let mut bytes = Vec::new();
     for object in objects {
         bytes.extend_from_slice(&object.bytes);
@@ -25,9 +25,16 @@ fn section<'a>(objects: impl Iterator<Item = &'a Object>) -> Bytes {
     bytes.into()
 }
 
-/// The class's section and those without which it is not looked at.
+/// The class's section and those of what its objects refer to.
 fn with(class: &Class, section: Bytes) -> Objects {
-    let mut sections: BTreeMap<_, _> = ["links", "nft-tables"]
+    let mut names = vec!["links"];
+    let mut rest = vec![class.name];
+    while let Some(name) = rest.pop() {
+        let after = state::class(name).map(|class| class.after).unwrap_or_default();
+        rest.extend(after.iter().filter(|name| !names.contains(name)));
+        names.extend(after);
+    }
+    let mut sections: BTreeMap<_, _> = names
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), IMAGE.snapshot.sections.get(name)?.clone())))
         .collect();

@@ -5,6 +5,7 @@
 //! itself. `references` knows nothing but the tables, and is for all classes.
 
 mod drawn;
+mod kinds;
 mod model;
 mod references;
 

@@ -210,10 +210,12 @@ impl There {
                     }
                 }
                 // Tables of their own, which no name refers to, and links that nothing stands upon here.
+                Action::Tun(tun) => {
+                    self.links.entry(tun.index).or_default();
+                }
                 Action::Command { .. }
                 | Action::Membership { .. }
                 | Action::Table { .. }
-                | Action::Tun(_)
                 | Action::Wait { .. }
                 | Action::Write { .. } => {}
             }

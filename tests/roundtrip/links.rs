@@ -1,6 +1,8 @@
 //! Links of every kind that this kernel makes, alone and upon each other.
 
-use super::{Case, QUESTIONS, all};
+use netckpt::restore::{self, Options};
+
+use super::{Case, QUESTIONS, all, image_of, wired};
 
 #[test]
 fn links() {
@@ -99,7 +101,7 @@ fn bridges() {
         "bridge",
         &[
             ("bare", "link add br0 type bridge"),
-            ("up", "link add br0 type bridge\nlink set br0 up"),
+            ("up, without ports", "link add br0 type bridge priority 4096\nlink set br0 up"),
             ("with a port", "link add br0 type bridge\nlink set a0 master br0\nlink set br0 up"),
             (
                 "with the way out as a port",
@@ -322,4 +324,39 @@ fn other_kinds() {
             ),
         ],
     );
+}
+
+/// A link that is there with other settings of its kind stays, where the kernel changes them; and a
+/// second restore does nothing.
+#[test]
+fn what_can_be_changed_is_changed_in_place() {
+    let source = wired("place");
+    source.pod.ip(
+        "link add br0 index 50 type bridge ageing_time 20000 mcast_snooping 0 no_linklocal_learn 1
+         link add a0 index 60 type veth peer name b0 index 61
+         link set a0 master br0
+         link set a0 type bridge_slave cost 77 isolated on
+         link add m0 index 70 link b0 type macvlan mode source
+         link set m0 type macvlan macaddr add 02:00:00:00:00:01",
+    );
+    let target = wired("place");
+    target.pod.ip("link add br0 index 50 type bridge stp_state 1
+         link add a0 index 60 type veth peer name b0 index 61
+         link set a0 master br0
+         link add m0 index 70 link b0 type macvlan mode source
+         link set m0 type macvlan macaddr add 02:00:00:00:00:02
+         link set m0 type macvlan macaddr add 02:00:00:00:00:03");
+    let image = image_of(&source);
+    let (pod, node) = (target.pod.open(), target.node.open());
+    let restored = || restore::restore(&pod, Some(&node), &image, &Options::default()).unwrap();
+    let report = restored();
+    let steps: Vec<_> = report.plans.iter().flat_map(|plan| &plan.steps).collect();
+    let remade = steps
+        .iter()
+        .find(|step| step.label.starts_with("make ") || step.label.starts_with("remove br0"));
+    assert!(remade.is_none(), "{steps:#?}");
+    let findings = restore::verify(&pod, &image).unwrap();
+    let findings: Vec<_> = findings.iter().filter(|finding| finding.matters()).collect();
+    assert!(findings.is_empty(), "{findings:#?}");
+    assert_eq!(restored().rounds, 0);
 }

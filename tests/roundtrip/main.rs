@@ -3,6 +3,8 @@
 //!
 //! A case that this kernel has no means for is named and passed over; all others must come back.
 
+mod bridges;
+mod devices;
 mod links;
 #[path = "../netns/mod.rs"]
 mod netns;

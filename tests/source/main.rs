@@ -10,6 +10,7 @@ mod containerd;
 
 mod course;
 mod deletion;
+mod holds;
 mod refusals;
 mod restarts;
 mod stores;

@@ -15,17 +15,12 @@ fn what_is_no_pod_s_network_is_refused_at_once() {
     checkpoint("of-host", "host-pod", &json!({}));
     checkpoint("of-ended", "ended-pod", &json!({}));
     checkpoint("of-former", "made-anew", &json!({"sourcePodUID": "the-former"}));
-    checkpoint("with-a-hold", "made-anew", &json!({"traffic": "Held"}));
     let message = failed("of-host", "HostNetwork");
     assert!(message.contains("hostNetwork: true"), "{message}");
     failed("of-ended", "SourcePodNotRunning");
     let message = failed("of-former", "SourcePodReplaced");
     assert!(message.contains("the-former"), "{message}");
     assert_eq!(seen("of-host").unwrap()["status"]["nodeName"], "refusing-node");
-    // Before a claim: nothing was looked for, kept or stored.
-    let message = failed("with-a-hold", "HoldFailed");
-    assert!(message.contains("traffic: Running"), "{message}");
-    assert_eq!(seen("with-a-hold").unwrap()["status"]["claimedAt"], json!(null));
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Node {
             .arg(self.folder().join("state"))
             .arg("--socket")
             .arg(self.folder().join("agent.sock"))
-            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--registry-port", "0"])
             .env("KUBECONFIG", api.kubeconfig())
             .env("NETCKPT_LOG", "info")
             .stdin(Stdio::null())

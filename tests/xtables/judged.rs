@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use netckpt::image::Image;
-use netckpt::restore::{self, Error};
+use netckpt::image::{Image, Unsupported};
+use netckpt::restore::{self, Error, Options};
 
 use super::netns::Pair;
 use super::{findings, image_of, make, restored, told};
@@ -152,6 +152,28 @@ fn what_is_not_carried_is_named_and_refused() {
             assert_eq!(target.pod.run(&["cat", "/proc/net/ip_tables_names"]), "");
         }
     }
+}
+
+#[test]
+fn by_choice_the_rest_is_restored() {
+    let source = Pair::bare("xt");
+    source.pod.sh(
+        "iptables-legacy -A INPUT -s 10.0.0.1 -j DROP
+         iptables-legacy -A INPUT -j RATEEST --rateest-name e --rateest-interval 250ms --rateest-ewmalog 500ms
+         iptables-legacy -A INPUT -s 10.0.0.2 -j DROP",
+    );
+    let image = image_of(&source);
+    let target = Pair::bare("xt");
+    let (pod, node) = (target.pod.open(), target.node.open());
+    let options = Options { on_unsupported: Unsupported::Report, ..Options::default() };
+    let report = restore::restore(&pod, Some(&node), &image, &options)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(report.left.iter().any(|(_, what)| what.contains("RATEEST")), "{:?}", report.left);
+    let listed = target.pod.run(&["iptables-legacy", "-S", "INPUT"]);
+    let wanted =
+        "-P INPUT ACCEPT\n-A INPUT -s 10.0.0.1/32 -j DROP\n-A INPUT -s 10.0.0.2/32 -j DROP\n";
+    assert_eq!(listed, wanted);
+    assert_eq!(findings(&target, &image), [""; 0]);
 }
 
 /// The image with bytes of a section replaced by as many others.

@@ -5,11 +5,7 @@ use crate::netlink::{Attribute, Error, Message, Protocol, attributes, messages};
 use crate::state::{ReadError, Reader};
 
 const RTM_GETLINK: u16 = 18;
-const RTM_GETNEIGH: u16 = 30;
 const RTM_GETNSID: u16 = 90;
-const RTM_GETMDB: u16 = 86;
-const RTM_GETVLAN: u16 = 114;
-const AF_BRIDGE: u8 = 7;
 
 const XFRM_MSG_GETPOLICY: u16 = 0x15;
 
@@ -38,17 +34,6 @@ fn find<'a>(message: &Message<'a>, header: usize, id: u16) -> Option<Attribute<'
 
 fn number_at(body: &[u8], at: usize) -> u32 {
     body.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_ne_bytes(*four))
-}
-
-fn colons(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
-
-impl Probe<'_> {
-    fn link(&self, index: u32) -> String {
-        let known = self.links.iter().find(|(known, _)| *known == index);
-        known.map_or_else(|| format!("#{index}"), |(_, name)| name.clone())
-    }
 }
 
 /// Index and name of every link.
@@ -111,57 +96,6 @@ pub(super) fn namespace_ids(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadEr
 
 fn count(number: usize, what: &str) -> Vec<String> {
     if number == 0 { Vec::new() } else { vec![format!("{what}: {number}")] }
-}
-
-/// Forwarding entries that somebody made: those of a bridge that do not age, and those that name a
-/// remote end (vxlan). What a bridge learns it learns again.
-pub(super) fn bridge_fdb(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const NDA_DST: u16 = 1;
-    const NDA_LLADDR: u16 = 2;
-    const NDA_MASTER: u16 = 9;
-    const NUD_NOARP: u8 = 0x40;
-    let body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let made = dump(probe.reader, "FDB", Protocol::Route, RTM_GETNEIGH, &body, |message| {
-        let state = *message.body.get(8)?;
-        let bridged = find(message, body.len(), NDA_MASTER).is_some() && state & NUD_NOARP != 0;
-        let remote = find(message, body.len(), NDA_DST).is_some();
-        let address = find(message, body.len(), NDA_LLADDR)?.payload;
-        (bridged || remote).then(|| (number_at(message.body, 4), colons(address)))
-    })?;
-    Ok(made
-        .into_iter()
-        .map(|(link, address)| format!("{address} on {}", probe.link(link)))
-        .collect())
-}
-
-/// Bridges with multicast groups.
-pub(super) fn bridge_mdb(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const MDBA_MDB: u16 = 1;
-    let body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0];
-    let bridges = dump(probe.reader, "MDB", Protocol::Route, RTM_GETMDB, &body, |message| {
-        let groups = find(message, body.len(), MDBA_MDB)?.payload;
-        (!groups.is_empty()).then(|| number_at(message.body, 4))
-    })?;
-    Ok(bridges.into_iter().map(|link| format!("groups of {}", probe.link(link))).collect())
-}
-
-/// Links with VLANs other than what a bridge gives each port by itself: 1, untagged.
-pub(super) fn bridge_vlans(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    const BRIDGE_VLANDB_ENTRY: u16 = 1;
-    const BRIDGE_VLANDB_ENTRY_INFO: u16 = 1;
-    /// `struct bridge_vlan_info`: flags `PVID` and `UNTAGGED`, then the VLAN 1.
-    const DEFAULT: [u16; 2] = [6, 1];
-    let body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0];
-    let links = dump(probe.reader, "VLANs", Protocol::Route, RTM_GETVLAN, &body, |message| {
-        let entries = message.attributes(body.len()).map_while(Result::ok);
-        let made = entries.filter(|entry| entry.id == BRIDGE_VLANDB_ENTRY).any(|entry| {
-            let mut parts = attributes(entry.payload).map_while(Result::ok);
-            let info = parts.find(|part| part.id == BRIDGE_VLANDB_ENTRY_INFO);
-            info.is_some_and(|info| info.payload != DEFAULT.map(u16::to_ne_bytes).concat())
-        });
-        made.then(|| number_at(message.body, 4))
-    })?;
-    Ok(links.into_iter().map(|link| format!("VLANs of {}", probe.link(link))).collect())
 }
 
 /// Objects of a generic family, by their number only. A family that is not there is not loaded.

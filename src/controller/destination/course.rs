@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::error::RestoreError;
 use super::occupied;
 use super::paths;
-use super::rebuild::{Rebuild, Rebuilt};
+use super::rebuild::{Rebuild, Rebuilt, Wait};
 use super::tell::Timings;
 use super::wanted::{self, Wanted};
 use super::{lock, on_thread};
@@ -47,7 +47,11 @@ impl Course<'_> {
             .flat_map(|status| &status.pod_ips)
             .filter_map(|ip| ip.parse().ok())
             .collect();
-        let held = held(&checkpoint).map(str::to_owned);
+        let waits = held(&checkpoint).is_some() || self.wanted.waits;
+        // Who waits for its turn does not mind that the source still has the addresses.
+        let status = checkpoint.status.as_ref();
+        let held = status.and_then(|status| status.source_pod_uid.clone()).filter(|_| waits);
+        let criu_lock = status.and_then(|status| status.criu_lock.clone());
         let source = wanted::source(self.agent, &checkpoint).await;
         let captured = checkpoint.status.as_ref().and_then(|status| status.source_pod_uid.clone());
         *lock(&self.checkpoint) = Some(checkpoint);
@@ -72,6 +76,7 @@ impl Course<'_> {
         };
         let sequence = paths::next(self.agent, &pod_ips);
         let on_unsupported = self.wanted.on_unsupported;
+        let is_prepared = self.wanted.is_prepared;
         let rebuilt = on_thread(move || {
             // The thread has the image, even when nobody waits for it any more.
             let _alone = alone;
@@ -83,15 +88,16 @@ impl Course<'_> {
                 path: Path::new(request.netns.name()),
                 image: &image,
                 pod_ips: &pod_ips,
-                sequence,
+                sequence: (!is_prepared).then_some(sequence),
                 on_unsupported,
                 given_up: &flag,
+                wait: waits.then_some(Wait { lock: criu_lock.as_deref() }),
             };
             rebuild.run(&ways)
         });
         let mut rebuilt = rebuilt.await.map_err(RestoreError::Thread)??;
         self.at("telling other nodes");
-        if let Err(why) = paths::publish(self.agent, &rebuilt.record).await {
+        if !is_prepared && let Err(why) = paths::publish(self.agent, &rebuilt.record).await {
             rebuilt.lacks.push(why);
         }
         given_up.not();
@@ -111,21 +117,9 @@ impl Course<'_> {
     async fn download(&self, stored: &ImageStatus) -> Result<Image, RestoreError> {
         self.at("downloading the image");
         let started = Instant::now();
-        let failed = |source| RestoreError::Storage {
-            checkpoint: self.wanted.shown(),
-            source: Box::new(source),
-        };
-        let storages = &self.agent.storages;
-        let storage = storages.open(Some(&stored.storage_name)).await.map_err(failed)?;
-        let limits = Limits::DEFAULT;
-        let size = u64::try_from(stored.size_bytes).unwrap_or_default().min(limits.file);
-        let bytes = storage.store().get(&stored.key, &stored.digest, size).await;
-        let bytes = bytes.map_err(|error| failed(storage.failed(error)))?;
+        let image = image(self.agent, &self.wanted.shown(), stored).await;
         lock(&self.timings).download = Some(started.elapsed());
-        self.at("reading the image");
-        let image = on_thread(move || Image::from_bytes(&bytes, &limits)).await;
-        let image = image.map_err(RestoreError::Thread)?;
-        image.map_err(|source| RestoreError::Image { checkpoint: self.wanted.shown(), source })
+        image
     }
 
     /// Refuses an image that leaves out what matters, unless the pod is content with that.
@@ -146,6 +140,29 @@ impl Course<'_> {
     fn at(&self, step: &'static str) {
         *lock(&self.step) = step;
     }
+}
+
+/// The image of a checkpoint, from its store.
+///
+/// # Errors
+/// [`RestoreError::Storage`] and [`RestoreError::Image`].
+pub async fn image(
+    agent: &Agent,
+    checkpoint: &str,
+    stored: &ImageStatus,
+) -> Result<Image, RestoreError> {
+    let failed = |source| {
+        let (checkpoint, source) = (checkpoint.to_owned(), Box::new(source));
+        RestoreError::Storage { checkpoint, source }
+    };
+    let storage = agent.storages.open(Some(&stored.storage_name)).await.map_err(failed)?;
+    let limits = Limits::DEFAULT;
+    let size = u64::try_from(stored.size_bytes).unwrap_or_default().min(limits.file);
+    let bytes = storage.store().get(&stored.key, &stored.digest, size).await;
+    let bytes = bytes.map_err(|error| failed(storage.failed(error)))?;
+    let image = on_thread(move || Image::from_bytes(&bytes, &limits)).await;
+    let image = image.map_err(RestoreError::Thread)?;
+    image.map_err(|source| RestoreError::Image { checkpoint: checkpoint.to_owned(), source })
 }
 
 /// Tells a thread that nobody waits for it any more, unless [`Self::not`] was said first.

@@ -8,7 +8,7 @@ use crate::api::{Reason, RestoreReason};
 use crate::controller::StorageError;
 use crate::gate::attachment::Invalid;
 use crate::gate::protocol::Refused;
-use crate::{host, image, restore, store};
+use crate::{hold, host, image, restore, store};
 
 /// A restore did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,8 @@ pub enum RestoreError {
     NotUndone { failure: Box<RestoreError>, why: String },
     #[error("the rebuilt network can't be read: {0}")]
     Read(#[from] host::ReadError),
+    #[error("the pod can't be kept silent until its turn comes: {0}")]
+    Hold(#[from] hold::Error),
     #[error("it did not end within the {seconds} s that the CNI plugin waits; it was at: {step}")]
     Late { seconds: u64, step: &'static str },
     #[error("a thread of the agent broke off: {0}")]
@@ -85,6 +87,7 @@ impl RestoreError {
             | Self::Pod { .. }
             | Self::Host(_)
             | Self::Read(_)
+            | Self::Hold(_)
             | Self::Thread(_) => RestoreReason::RestoreFailed,
         }
     }

@@ -6,7 +6,10 @@ mod error;
 mod occupied;
 pub mod paths;
 pub mod rebuild;
+mod seen;
+pub mod succession;
 mod tell;
+pub mod update;
 mod wanted;
 
 use std::net::IpAddr;
@@ -69,6 +72,8 @@ pub async fn run(
     // Set once: the role is started once.
     let _ = agent.ways.set(ways.clone());
     sweep(&ways, "earlier agents").await;
+    // Set once: the role is started once.
+    let _ = agent.ways.set(ways.clone());
     let server = Server::bind(&socket)?;
     let ending = agent.ending.begun();
     let sweeping = sweeping(ways.clone(), agent.ending.begun());
@@ -224,7 +229,10 @@ impl Destination {
         timings.total = Some(clock.elapsed());
         let checkpoint = lock(&course.checkpoint).take();
         let (answer, standing) = match outcome {
-            Ok(rebuilt) => {
+            Ok(mut rebuilt) => {
+                if let Some(waiting) = rebuilt.waiting.take() {
+                    succession::follow(&self.agent, waiting);
+                }
                 let timings = timings.rebuilt(&rebuilt);
                 let message = good(&wanted, &rebuilt, &self.agent.node);
                 let (state, reason) = (RestoreState::Restored, RestoreReason::Restored);

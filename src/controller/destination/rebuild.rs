@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::error::RestoreError;
 use crate::gate::protocol::{Address, Restored, Route};
+use crate::hold::{self, Element, Hold, Kind, Listed, Note, criu};
 use crate::host::{self, Attached, Inside, Pod, Record, Way, Ways, flows};
 use crate::image::{Image, Unsupported};
 use crate::netns::Namespace;
@@ -24,11 +25,20 @@ pub struct Rebuild<'a> {
     pub image: &'a Image,
     /// Addresses of the captured pod, in their order: the node leads to these, and the answer tells these.
     pub pod_ips: &'a [IpAddr],
-    /// Number of this move of the addresses.
-    pub sequence: i64,
+    /// Number of this move of the addresses; none where they are not led here yet.
+    pub sequence: Option<i64>,
     pub on_unsupported: Unsupported,
     /// Set when nobody waits any more: what was done is then taken back.
     pub given_up: &'a AtomicBool,
+    /// Whether the pod stays silent until its turn comes, from before it has an address.
+    pub wait: Option<Wait<'a>>,
+}
+
+/// How a pod waits for its turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait<'a> {
+    /// CRIU's lock, which it lifts itself once the pod's sockets are there.
+    pub lock: Option<&'a str>,
 }
 
 /// What was rebuilt.
@@ -40,6 +50,8 @@ pub struct Rebuilt {
     pub record: Record,
     /// What the node can't do for the pod, as sentences.
     pub lacks: Vec<String>,
+    /// The hold of a pod that waits.
+    pub waiting: Option<Listed>,
 }
 
 impl Rebuilt {
@@ -71,12 +83,60 @@ impl Rebuild<'_> {
             ..Options::default()
         };
         let (netns, flag) = (self.netns, self.given_up);
-        let report = restore::restore_while(netns, Some(&node), self.image, &options, flag)?;
-        match self.lead(ways, bridge, &before) {
-            Ok((restored, Attached { record, lacks })) => {
-                Ok(Rebuilt { restored, report, record, lacks })
+        // Before it has the addresses.
+        self.hold(&node)?;
+        let report = restore::restore_while(netns, Some(&node), self.image, &options, flag);
+        let report = report.inspect_err(|_| self.let_go(&node))?;
+        // On what there is now; a pair that was made anew leads nowhere yet.
+        let waiting = self.hold(&node).and_then(|()| self.waiting(&node));
+        let led = waiting.and_then(|waiting| Ok((waiting, self.lead(ways, bridge, &before)?)));
+        match led {
+            Ok((waiting, (restored, Attached { record, lacks }))) => {
+                Ok(Rebuilt { restored, report, record, lacks, waiting })
             }
-            Err(failure) => Err(undone(netns, &node, &report, failure)),
+            Err(failure) => {
+                let failure = undone(netns, &node, &report, failure);
+                self.let_go(&node);
+                Err(failure)
+            }
+        }
+    }
+
+    fn own_hold(&self) -> Result<Hold, RestoreError> {
+        Ok(Hold { id: self.pod.uid.parse()?, kind: Kind::Successor })
+    }
+
+    /// Keeps the pod silent, and plants CRIU's lock.
+    fn hold(&self, node: &Namespace) -> Result<(), RestoreError> {
+        let Some(wait) = self.wait else { return Ok(()) };
+        let Pod { namespace, name, checkpoint, .. } = &self.pod;
+        let note = Note(format!("successor {namespace}/{name} of {checkpoint}"));
+        self.own_hold()?.plant(self.netns, node, Element::None, &note)?;
+        if let Some(lock) = wait.lock {
+            criu::plant_once(self.netns, &lock.parse()?)?;
+        }
+        Ok(())
+    }
+
+    fn waiting(&self, node: &Namespace) -> Result<Option<Listed>, RestoreError> {
+        if self.wait.is_none() {
+            return Ok(None);
+        }
+        let hold = self.own_hold()?;
+        Ok(hold::all(node)?.into_iter().find(|listed| listed.hold == hold))
+    }
+
+    /// Takes the hold away after a failure; the runtime takes the namespace down.
+    fn let_go(&self, node: &Namespace) {
+        let Some(wait) = self.wait else { return };
+        let lifted = self.own_hold().and_then(|hold| Ok(hold.lift(Some(self.netns), node)?));
+        let lock = wait.lock.and_then(|lock| lock.parse().ok());
+        let unlocked = lock.map_or(Ok(()), |lock| {
+            criu::lift(self.netns, &lock)?;
+            criu::forget(self.netns, &lock)
+        });
+        if let Err(error) = lifted.and_then(|()| Ok(unlocked?)) {
+            tracing::warn!(pod = self.pod.name, %error, "the hold of a failed restore stays");
         }
     }
 
@@ -104,11 +164,13 @@ impl Rebuild<'_> {
         let inside = Inside::read(self.netns, self.interface)?;
         let mut attached = ways.prepare(&way)?;
         attached.lacks.extend(untracked);
-        let switched = ways.switch(self.container_id, self.interface, self.sequence);
-        attached.record = switched.inspect_err(|_| {
-            // The first error is the one to tell; what can't be undone now is in the record.
-            let _ = ways.detach(self.container_id, self.interface);
-        })?;
+        if let Some(sequence) = self.sequence {
+            let switched = ways.switch(self.container_id, self.interface, sequence);
+            attached.record = switched.inspect_err(|_| {
+                // The first error is the one to tell; what can't be undone now is in the record.
+                let _ = ways.detach(self.container_id, self.interface);
+            })?;
+        }
         if self.given_up.load(Ordering::SeqCst) {
             // DEL may have come and gone before there was anything to take away.
             ways.detach(self.container_id, self.interface)?;

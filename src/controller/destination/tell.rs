@@ -18,7 +18,7 @@ use super::rebuild::Rebuilt;
 use super::wanted::Wanted;
 use crate::api::{
     GROUP, MAX_RESTORES, NETWORK_RESTORED, NetCheckpoint, RestoreReason, RestoreState,
-    RestoreStatus, VERSION,
+    RestoreStatus, Takeover, VERSION,
 };
 use crate::controller::{Agent, reference};
 
@@ -106,6 +106,78 @@ async fn condition(agent: &Agent, pod: &Pod, standing: &Standing) -> Result<(), 
     api.patch_status(&pod.name_any(), &parameters, &Patch::Strategic(patch)).await.map(drop)
 }
 
+/// A takeover could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// The object has changed since it was looked at, or is gone.
+    #[error("the NetCheckpoint has changed meanwhile")]
+    Overtaken,
+    #[error("the API server: {0}")]
+    Api(String),
+}
+
+/// Writes how far a pod is in taking over, on the condition that the object is still as it was seen.
+///
+/// # Errors
+/// [`Unwritten`].
+pub async fn takeover(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    pod: Option<&Pod>,
+    uid: &str,
+    takeover: Takeover,
+) -> Result<(), Unwritten> {
+    let restores = checkpoint.status.iter().flat_map(|status| &status.restores);
+    let before = restores.clone().find(|one| one.pod_uid == uid);
+    let name = pod.map(ResourceExt::name_any).or_else(|| before.map(|one| one.pod_name.clone()));
+    let mut live_at = before.and_then(|one| one.live_at.clone());
+    if takeover == Takeover::Live {
+        live_at = live_at.or_else(|| Some(MicroTime(Timestamp::now())));
+    }
+    let mut entry = json!({
+        "podUID": uid,
+        "podName": name,
+        "nodeName": agent.node,
+        "takeover": takeover,
+    });
+    if let Some(at) = live_at {
+        entry["liveAt"] = json!(at);
+    }
+    if before.is_none() {
+        // The rest of the entry is on its way; it is written under another manager, which wins.
+        entry["state"] = json!(RestoreState::Restored);
+        entry["reason"] = json!(RestoreReason::Restored.as_str());
+    }
+    let mut object = identity(checkpoint, json!({"restores": [entry]}));
+    object["metadata"]["resourceVersion"] = json!(checkpoint.resource_version());
+    let api: Api<NetCheckpoint> =
+        Api::namespaced(agent.client.clone(), &checkpoint.namespace().unwrap_or_default());
+    let manager = PatchParams::apply(&format!("netckpt-takeover-{uid}")).force();
+    let patch = Patch::Apply(object);
+    let name = checkpoint.name_any();
+    let write = api.patch_status(&name, &manager, &patch);
+    match timeout(DEADLINE, write).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            Err(Unwritten::Overtaken)
+        }
+        Ok(Err(error)) => Err(Unwritten::Api(error.to_string())),
+        Err(_) => Err(Unwritten::Api("no answer in time".to_owned())),
+    }
+}
+
+/// Tells on the pod that its network is of no more use.
+pub async fn failed(agent: &Agent, pod: &Pod, reason: RestoreReason, message: &str) {
+    let standing = Standing {
+        state: RestoreState::Failed,
+        reason,
+        message: message.to_owned(),
+        started: Timestamp::now(),
+        timings: Timings::default(),
+    };
+    bounded("the pod's condition", condition(agent, pod, &standing)).await;
+}
+
 async fn entry(
     agent: &Agent,
     wanted: &Wanted,
@@ -153,6 +225,8 @@ fn status(agent: &Agent, wanted: &Wanted, standing: &Standing) -> RestoreStatus 
         pod_name: wanted.pod.name_any(),
         node_name: agent.node.clone(),
         state: standing.state,
+        takeover: None,
+        live_at: None,
         reason: standing.reason.as_str().to_owned(),
         message: cut(&standing.message, 2 * MESSAGE),
         started_at: Some(MicroTime(standing.started)),
@@ -238,6 +312,8 @@ mod tests {
             state,
             reason: "Restored".into(),
             message: String::new(),
+            takeover: None,
+            live_at: None,
             started_at: Some(MicroTime(Timestamp::from_second(at).unwrap())),
             completed_at: None,
             download_ms: None,

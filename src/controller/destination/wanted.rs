@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::RestoreError;
 use crate::api::{
-    ConditionType, ImageStatus, NetCheckpoint, ON_UNSUPPORTED, RESTORE_FROM, Reason, find, is_true,
+    ConditionType, ImageStatus, NetCheckpoint, ON_UNSUPPORTED, PREPARE_FROM, RESTORE_FROM, Reason,
+    TRAFFIC, find, is_true,
 };
 use crate::controller::Agent;
 use crate::gate::attachment::{Checked, subdomain};
@@ -30,6 +31,10 @@ pub struct Wanted {
     pub checkpoint: String,
     /// Whether the pod may start without what the image does not carry.
     pub on_unsupported: Unsupported,
+    /// Whether it waits, silent, though its source is not held yet.
+    pub waits: bool,
+    /// Whether `checkpoint` is an earlier one, and the way to the pod is not led here yet.
+    pub is_prepared: bool,
 }
 
 impl Wanted {
@@ -42,7 +47,11 @@ impl Wanted {
             Some("Report") => Unsupported::Report,
             _ => Unsupported::Fail,
         };
-        Some(Self { pod, checkpoint, on_unsupported })
+        let earlier = annotation(PREPARE_FROM).filter(|name| !name.is_empty());
+        let is_prepared = earlier.is_some();
+        let waits = is_prepared || annotation(TRAFFIC).is_some_and(|value| value == "Held");
+        let checkpoint = earlier.unwrap_or(checkpoint);
+        Some(Self { pod, checkpoint, on_unsupported, waits, is_prepared })
     }
 
     /// Namespace and name of the checkpoint, for messages.

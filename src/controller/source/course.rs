@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
-    self, ArchiveStatus, ConditionStatus, ConditionType, Evidence, ImageStatus, MAX_NOT_CARRIED, NetCheckpoint,
-    NetCheckpointStatus, NotCarried, Reason, Timings,
+    self, ArchiveStatus, ConditionStatus, ConditionType, Evidence, ImageStatus, MAX_NOT_CARRIED,
+    NetCheckpoint, NetCheckpointStatus, NotCarried, Reason, Timings,
 };
 use crate::image::Manifest;
 
@@ -18,6 +18,7 @@ use crate::image::Manifest;
 pub enum Step {
     /// Before anything was read.
     Before,
+    Hold,
     Capture,
     Store,
 }
@@ -42,6 +43,8 @@ impl<'a> Draft<'a> {
         let mut status = of.status.clone().unwrap_or_default();
         // The destination's agents own these; to name them here would take them over.
         status.restores.clear();
+        // Written by itself, as soon as it is seen.
+        status.criu_lock = None;
         status.observed_generation = of.metadata.generation;
         Self { of, status, now }
     }
@@ -113,10 +116,52 @@ pub fn failed(
     let draft = Draft::new(checkpoint, now);
     let draft = match at {
         Step::Before => draft,
+        Step::Hold => draft.set(ConditionType::Held, false, reason, message),
         Step::Capture => draft.set(ConditionType::Captured, false, reason, message),
         Step::Store => draft.set(ConditionType::Stored, false, reason, message),
     };
     draft.set(ConditionType::Ready, false, reason, message).done()
+}
+
+/// The hold is in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Hold<'a> {
+    /// When it was begun to be planted.
+    pub begun: Timestamp,
+    pub took: Duration,
+    /// What it holds, for a person.
+    pub what: &'a str,
+}
+
+/// The pod's traffic is held, for the time that the spec gives.
+#[must_use]
+pub fn held(checkpoint: &NetCheckpoint, hold: Hold<'_>, now: Timestamp) -> NetCheckpointStatus {
+    let mut draft = Draft::new(checkpoint, now);
+    let status = &mut draft.status;
+    status.held_at = Some(MicroTime(now));
+    // From before the kernel's own time runs: it never ends earlier than it says here.
+    let time = SignedDuration::from_secs(i64::from(checkpoint.spec.hold_timeout_seconds));
+    status.held_until = hold.begun.checked_add(time).ok().map(MicroTime);
+    status.released_at = None;
+    status.timings.get_or_insert_with(Timings::default).hold_ms = Some(millis(hold.took));
+    draft.set(ConditionType::Held, true, Reason::TrafficHeld, hold.what).done()
+}
+
+/// What has become of the hold.
+#[must_use]
+pub fn hold_changed(
+    checkpoint: &NetCheckpoint,
+    reason: Reason,
+    message: &str,
+    now: Timestamp,
+) -> NetCheckpointStatus {
+    let mut draft = Draft::new(checkpoint, now);
+    let is_held = reason == Reason::SourceFenced;
+    draft.status.held_until = None;
+    if matches!(reason, Reason::Released | Reason::TimedOut) {
+        draft.status.released_at = Some(MicroTime(now));
+    }
+    draft.set(ConditionType::Held, is_held, reason, message).done()
 }
 
 /// The network was read; the image is on its way to the store.
@@ -365,6 +410,8 @@ mod tests {
             state: RestoreState::Restored,
             reason: String::new(),
             message: String::new(),
+            takeover: None,
+            live_at: None,
             started_at: None,
             completed_at: None,
             download_ms: None,

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::api::{NetCheckpoint, Reason, Traffic};
+use crate::api::{NetCheckpoint, Reason};
 
 /// What to do about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +19,6 @@ pub enum Verdict {
 /// Judges the pod of the name that the checkpoint asks for.
 #[must_use]
 pub fn judge(checkpoint: &NetCheckpoint, pod: &Pod) -> Verdict {
-    // Before all else, and before a claim: who asked for a hold must not believe that it is coming.
-    if checkpoint.spec.traffic == Traffic::Held {
-        let message = "this version can't hold a pod's traffic, and traffic is Held; nothing was \
-                       captured: create another NetCheckpoint with traffic: Running";
-        return Verdict::Refuse(Reason::HoldFailed, message.to_owned());
-    }
     let name = &checkpoint.spec.source_pod_name;
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     if let Some(wanted) = wanted_uid(checkpoint).filter(|wanted| *wanted != uid) {
@@ -155,14 +149,6 @@ mod tests {
         let mut ending = pod("Running");
         ending.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         assert_eq!(refused(&judge(&checkpoint(), &ending)), Some(Reason::SourcePodNotRunning));
-    }
-
-    #[test]
-    fn a_hold_is_refused_whatever_the_pod_does() {
-        let mut held = checkpoint();
-        held.spec.traffic = Traffic::Held;
-        assert_eq!(refused(&judge(&held, &pod("Running"))), Some(Reason::HoldFailed));
-        assert_eq!(refused(&judge(&held, &pod("Pending"))), Some(Reason::HoldFailed));
     }
 
     #[test]

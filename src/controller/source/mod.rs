@@ -15,7 +15,9 @@
 mod archive;
 mod claim;
 mod course;
+pub(super) mod holding;
 mod judge;
+mod lock;
 mod reading;
 mod record;
 mod removal;

@@ -1,6 +1,6 @@
 //! From a pod to the bytes of its image: the runtime, the namespace, the capture.
 
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,7 @@ use crate::capture;
 use crate::controller::Agent;
 use crate::image::{self, Origin};
 use crate::netns::Namespace;
-use crate::pod::{self, NamespaceError, PodNetwork, RuntimeError};
+use crate::pod::{self, NamespaceError, RuntimeError};
 
 /// Longest time for reading the kernel. A namespace with a million objects takes some seconds.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -60,6 +60,30 @@ impl ReadingError {
     }
 }
 
+/// A pod's network namespace, found and open.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) sandbox: String,
+    pub(super) namespace: Arc<Namespace>,
+}
+
+/// Finds the pod's network namespace: before its traffic is held, as the runtime takes its time.
+///
+/// # Errors
+/// With the step that failed.
+pub(super) async fn find(agent: &Agent, pod: &Pod) -> Result<Found, ReadingError> {
+    let network = agent.runtime.network(&pod.uid().unwrap_or_default()).await?;
+    let sandbox = network.sandbox.clone();
+    let proc = agent.proc.clone();
+    let opened = tokio::task::spawn_blocking(move || pod::open(&network, &proc)).await;
+    let broken = |panic: tokio::task::JoinError| ReadingError::Broken {
+        sandbox: sandbox.clone(),
+        why: panic.to_string(),
+    };
+    let namespace = opened.map_err(broken)??;
+    Ok(Found { sandbox, namespace: Arc::new(namespace) })
+}
+
 /// Captures the pod's network and writes its image.
 ///
 /// # Errors
@@ -68,18 +92,18 @@ pub(super) async fn read(
     agent: &Agent,
     checkpoint: &NetCheckpoint,
     pod: &Pod,
+    found: &Found,
 ) -> Result<Spooled, ReadingError> {
     let uid = pod.uid().unwrap_or_default();
-    let network = agent.runtime.network(&uid).await?;
     let origin = Origin {
         namespace: checkpoint.namespace().unwrap_or_default(),
         pod: pod.name_any(),
         pod_uid: uid,
         node: agent.node.clone(),
     };
-    let sandbox = network.sandbox.clone();
-    let proc = agent.proc.clone();
-    let reading = tokio::task::spawn_blocking(move || image_of(&network, &proc, origin));
+    let sandbox = found.sandbox.clone();
+    let found = found.clone();
+    let reading = tokio::task::spawn_blocking(move || image_of(&found, origin));
     match tokio::time::timeout(DEADLINE, reading).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(ReadingError::Broken { sandbox, why: panic.to_string() }),
@@ -87,13 +111,14 @@ pub(super) async fn read(
     }
 }
 
-fn image_of(network: &PodNetwork, proc: &Path, origin: Origin) -> Result<Spooled, ReadingError> {
-    let sandbox = || network.sandbox.clone();
-    let namespace = pod::open(network, proc)?;
+fn image_of(found: &Found, origin: Origin) -> Result<Spooled, ReadingError> {
+    let sandbox = || found.sandbox.clone();
     // The agent lives in the node's own network namespace.
     let captured = Namespace::current()
         .map_err(capture::Error::from)
-        .and_then(|node| capture::network(&namespace, Some(&node), &capture::Options::default()))
+        .and_then(|node| {
+            capture::network(&found.namespace, Some(&node), &capture::Options::default())
+        })
         .map_err(|source| ReadingError::Capture { sandbox: sandbox(), source })?;
     let image = captured.into_image(origin);
     let bytes =

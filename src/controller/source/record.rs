@@ -21,6 +21,9 @@ use crate::controller::{Agent, reference};
 /// any of them may write it.
 const STATUS_MANAGER: &str = "netckpt-source";
 
+/// Field manager of the lock's name.
+const LOCK_MANAGER: &str = "netckpt-lock";
+
 /// Field manager of the finalizer.
 const FINALIZER_MANAGER: &str = "netckpt-finalizer";
 
@@ -54,6 +57,26 @@ pub async fn status(
     let name = checkpoint.name_any();
     let api = api(agent, checkpoint);
     answered(api.patch_status(&name, &parameters, &Patch::Apply(object))).await
+}
+
+/// Tells CRIU's lock in the held pod's namespace, whatever else has changed meanwhile.
+///
+/// # Errors
+/// [`RecordError::Overtaken`] when the object is gone.
+pub async fn lock(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    lock: &str,
+) -> Result<(), RecordError> {
+    let mut object = identity(checkpoint);
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    object["status"] = json!({"criuLock": lock});
+    let parameters = PatchParams::apply(LOCK_MANAGER).force();
+    let name = checkpoint.name_any();
+    let api = api(agent, checkpoint);
+    answered(api.patch_status(&name, &parameters, &Patch::Apply(object))).await.map(drop)
 }
 
 /// Adds or takes away the finalizer.

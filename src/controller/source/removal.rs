@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
 use super::archive;
+use super::holding::{self, Kept};
 use super::record::{self, News, RecordError};
 use super::spool::{Spool, Unconfirmed};
 use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
@@ -35,6 +37,15 @@ pub(super) async fn reconcile(
     if !checkpoint.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
+    let mut seen = checkpoint.clone();
+    let kept = holding::keep(agent, &mut seen).await?;
+    let checkpoint = &seen;
+    if let Kept::Again(pause) = kept
+        && holding::needs(checkpoint)
+        && !is_late(checkpoint)
+    {
+        return Ok(Action::requeue(pause));
+    }
     let uid = checkpoint.uid().unwrap_or_default();
     let spool = Spool::new(&agent.state_dir);
     let removed = match archive::remove(agent, checkpoint).await {
@@ -50,6 +61,13 @@ pub(super) async fn reconcile(
     record::finalizer(agent, checkpoint, false).await?;
     tracing::info!(checkpoint = %record::shown(checkpoint), "deleted");
     Ok(Action::await_change())
+}
+
+/// Whether nobody who needs the object for its hold's sake can be waited for any longer.
+fn is_late(checkpoint: &NetCheckpoint) -> bool {
+    let seconds = i64::from(checkpoint.spec.hold_timeout_seconds);
+    let since = checkpoint.metadata.deletion_timestamp.as_ref();
+    since.is_some_and(|since| Timestamp::now().duration_since(since.0).as_secs() > seconds)
 }
 
 async fn remove_image(

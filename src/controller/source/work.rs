@@ -15,8 +15,10 @@ use kube::runtime::events::EventType;
 
 use super::archive;
 use super::course::{self, Capture, Step};
+use super::holding::{self, Kept, Taken};
 use super::judge::{self, Verdict};
-use super::reading;
+use super::lock;
+use super::reading::{self, Found, ReadingError};
 use super::record::{self, Failure, News, RecordError};
 use super::removal::{self, prefix};
 use super::spool::{Spool, SpoolError, Spooled};
@@ -61,6 +63,16 @@ impl From<SpoolError> for Setback {
     }
 }
 
+impl From<ReadingError> for Setback {
+    fn from(error: ReadingError) -> Self {
+        let (reason, message) = (error.reason(), error.to_string());
+        match error.is_passing() {
+            true => Self::Passing(reason, message),
+            false => Self::Ended(Step::Capture, reason, message),
+        }
+    }
+}
+
 impl From<StorageError> for Setback {
     fn from(error: StorageError) -> Self {
         Self::Passing(error.reason(), error.to_string())
@@ -74,16 +86,33 @@ pub(super) async fn reconcile(
 ) -> Result<Action, RecordError> {
     let outcome = if checkpoint.metadata.deletion_timestamp.is_some() {
         removal::reconcile(&agent, &checkpoint).await
-    } else if judge::has_ended(&checkpoint) {
-        settled(&agent, &checkpoint).await;
-        archive::ship(&agent, &checkpoint).await.map(|()| Action::await_change())
     } else {
-        go_on(&agent, &checkpoint).await
+        held_or_not(&agent, (*checkpoint).clone()).await
     };
     match outcome {
         Err(RecordError::Overtaken) => Ok(Action::await_change()),
         outcome => outcome,
     }
+}
+
+/// The hold first: what it needs can't wait.
+async fn held_or_not(
+    agent: &SharedAgent,
+    mut checkpoint: NetCheckpoint,
+) -> Result<Action, RecordError> {
+    let kept = holding::keep(agent, &mut checkpoint).await?;
+    if matches!(kept, Kept::Again(_)) {
+        lock::watch(agent, &checkpoint);
+    }
+    if !judge::has_ended(&checkpoint) {
+        return go_on(agent, &checkpoint).await;
+    }
+    settled(agent, &checkpoint).await;
+    archive::ship(agent, &checkpoint).await?;
+    Ok(match kept {
+        Kept::Again(pause) => Action::requeue(pause),
+        Kept::Settled => Action::await_change(),
+    })
 }
 
 /// The image on the node has served. Only now, when the watch tells it: an earlier view of the object
@@ -108,7 +137,7 @@ async fn let_go(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<(), SpoolEr
     spool.drop(&uid).await
 }
 
-async fn go_on(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Action, RecordError> {
+async fn go_on(agent: &SharedAgent, checkpoint: &NetCheckpoint) -> Result<Action, RecordError> {
     let _in_flight = agent.metrics.in_flight(Role::Source);
     let Some(left) = record::time_left(checkpoint) else {
         return out_of_time(agent, checkpoint, checkpoint).await;
@@ -176,7 +205,7 @@ async fn end(
 
 /// Takes the checkpoint from where it is to its end. `seen` is the object as last written, so that
 /// whoever comes after an error goes on from there.
-async fn advance(agent: &Agent, seen: &mut NetCheckpoint) -> Result<(), Setback> {
+async fn advance(agent: &SharedAgent, seen: &mut NetCheckpoint) -> Result<(), Setback> {
     *seen = record::finalizer(agent, seen, true).await?;
     let storage = agent.storages.open(seen.spec.storage_name.as_deref()).await?;
     let spool = Spool::new(&agent.state_dir);
@@ -191,7 +220,7 @@ async fn advance(agent: &Agent, seen: &mut NetCheckpoint) -> Result<(), Setback>
         }
         None => {
             spool.has_room(SMALL).await?;
-            let spooled = capture(agent, seen).await?;
+            let spooled = held_capture(agent, seen).await?;
             if let Err(setback) = carried(seen, &spooled) {
                 // Not kept, and yet told: the list says what is to be mended.
                 *seen = tell_captured(agent, seen, &spooled).await?;
@@ -225,16 +254,46 @@ async fn tell_captured(
     record::status(agent, seen, &status).await
 }
 
-async fn capture(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<Spooled, Setback> {
-    let pod = pod(agent, checkpoint)?;
-    let start = Instant::now();
-    let spooled = reading::read(agent, checkpoint, &pod).await.map_err(|error| {
-        let (reason, message) = (error.reason(), error.to_string());
-        match error.is_passing() {
-            true => Setback::Passing(reason, message),
-            false => Setback::Ended(Step::Capture, reason, message),
-        }
+/// Captures, under a hold where one is asked for: it is in force before anything is read. That it is
+/// is told meanwhile.
+async fn held_capture(agent: &SharedAgent, seen: &mut NetCheckpoint) -> Result<Spooled, Setback> {
+    let pod = pod(agent, seen)?;
+    let found = reading::find(agent, &pod).await?;
+    if !holding::is_wanted(seen) {
+        return capture(agent, seen, &pod, &found).await;
+    }
+    let taken = holding::take(seen, &found).await.map_err(|error| {
+        let message = format!("the pod's traffic can't be held: {error}");
+        Setback::Ended(Step::Hold, Reason::HoldFailed, message)
     })?;
+    match taken {
+        Taken::Before => capture(agent, seen, &pod, &found).await,
+        Taken::Over => {
+            let message = "the hold had ended before the network was captured".to_owned();
+            Err(Setback::Ended(Step::Capture, Reason::TimedOut, message))
+        }
+        Taken::Now { begun, took, what } => {
+            lock::watch(agent, seen);
+            let hold = course::Hold { begun, took, what: &what };
+            let before = seen.clone();
+            let (told, captured) = tokio::join!(
+                holding::tell_held(agent, &before, hold),
+                capture(agent, &before, &pod, &found)
+            );
+            *seen = told?;
+            captured
+        }
+    }
+}
+
+async fn capture(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    pod: &Pod,
+    found: &Found,
+) -> Result<Spooled, Setback> {
+    let start = Instant::now();
+    let spooled = reading::read(agent, checkpoint, pod, found).await?;
     agent.metrics.took("capture", start.elapsed());
     agent.metrics.image(spooled.bytes.len() as u64);
     Ok(spooled)

@@ -97,7 +97,7 @@ pub fn make(
             if let Some(lower) = link.lower().filter(|_| !link.has_lower_in_data()) {
                 builder.put_u32(IFLA_LINK, lower);
             }
-            if link.is_bridge() && !ports::has_address_of_port(link, to) {
+            if link.is_bridge() && !ports::has_address_of_port(link, to, sides) {
                 builder.raw(&attributes_of(link, |attr| attr.id == IFLA_ADDRESS));
             }
             data::info(link, &mut builder);

@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{PLAIN, RTM_NEWLINK, RTM_SETLINK, data, header};
 use crate::netlink::{Attribute, Builder, attributes};
 use crate::plan::Stage;
-use crate::plan::draft::Draft;
+use crate::plan::draft::{Draft, Sides};
 use crate::plan::link::{HEADER, Link};
 use crate::plan::raw::{Raw, find};
-use crate::state::classes::LINKS;
 use crate::state::classes::links::port_setting;
+use crate::state::classes::{BRIDGE_FDB, LINKS};
 use crate::state::{self, Difference, Object, replay_where};
+
+/// Bytes of `struct ndmsg`, and attributes after it (`linux/neighbour.h`).
+const NDMSG: usize = 12;
+const NDA_LLADDR: u16 = 2;
+const NDA_MASTER: u16 = 9;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
@@ -57,13 +62,19 @@ fn in_order<'a, 'b>(links: &[&'b Link<'a>]) -> Vec<&'b Link<'a>> {
 }
 
 /// Plans masters and ports, but for those that have `joined` before.
-pub fn plan(links: &[&Link<'_>], kept: &Kept<'_>, joined: &BTreeSet<u32>, draft: &mut Draft) {
+pub fn plan(
+    links: &[&Link<'_>],
+    kept: &Kept<'_>,
+    joined: &BTreeSet<u32>,
+    sides: &Sides<'_>,
+    draft: &mut Draft,
+) {
     let ports = in_order(links);
     for link in ports.iter().filter(|port| !joined.contains(&port.index)) {
         join(Stage::JoinLinks, kept.get(&link.index), link, draft);
     }
     for bridge in links.iter().filter(|link| link.is_bridge()) {
-        settle(bridge, links, kept.get(&bridge.index), draft);
+        settle(bridge, links, kept.get(&bridge.index), sides, draft);
     }
     for link in &ports {
         settings(kept.get(&link.index), link, draft);
@@ -98,18 +109,33 @@ fn join(stage: Stage, old: Option<&Link<'_>>, new: &Link<'_>, draft: &mut Draft)
     draft.send(stage, &LINKS, label, builder.finish(), &[]);
 }
 
-/// Whether a bridge has the address of one of its ports. It then takes it after they have joined, as
-/// it mostly did: the entry of the forwarding database for it is the port's, not the bridge's.
-pub fn has_address_of_port(bridge: &Link<'_>, links: &[Link<'_>]) -> bool {
+/// Whether a bridge has the address of one of its ports, and took it after that one had joined: the
+/// entry of the forwarding database for it is then the port's, not the bridge's.
+pub fn has_address_of_port(bridge: &Link<'_>, links: &[Link<'_>], sides: &Sides<'_>) -> bool {
     let address = bridge.raw.attribute(IFLA_ADDRESS);
     let same = |port: &Link<'_>| {
         port.master == bridge.index && port.raw.attribute(IFLA_ADDRESS) == address
     };
-    bridge.is_bridge() && address.is_some() && links.iter().any(same)
+    let first = |entry: &Object| {
+        let raw = Raw::new(&entry.bytes, NDMSG);
+        raw.header_u32(4) == bridge.index
+            && raw.number(NDA_MASTER) == Some(bridge.index)
+            && raw.attribute(NDA_LLADDR) == address
+    };
+    bridge.is_bridge()
+        && address.is_some()
+        && links.iter().any(same)
+        && !sides.to.of(&BRIDGE_FDB).iter().any(first)
 }
 
 /// Address and MTU of a bridge, which follow its ports until someone sets them.
-fn settle(bridge: &Link<'_>, links: &[&Link<'_>], old: Option<&Link<'_>>, draft: &mut Draft) {
+fn settle(
+    bridge: &Link<'_>,
+    links: &[&Link<'_>],
+    old: Option<&Link<'_>>,
+    sides: &Sides<'_>,
+    draft: &mut Draft,
+) {
     let ports: Vec<Link<'_>> =
         links.iter().filter(|link| link.master == bridge.index).map(|link| **link).collect();
     if old.is_some() {
@@ -119,7 +145,7 @@ fn settle(bridge: &Link<'_>, links: &[&Link<'_>], old: Option<&Link<'_>>, draft:
     let lowest = ports.iter().filter_map(|port| port.raw.number(IFLA_MTU)).min();
     let mut builder = Builder::new(RTM_SETLINK, PLAIN, &header(bridge.index, 0, 0));
     let empty = builder.len();
-    if has_address_of_port(bridge, &ports) {
+    if has_address_of_port(bridge, &ports, sides) {
         builder.put(IFLA_ADDRESS, bridge.raw.attribute(IFLA_ADDRESS).unwrap_or_default());
     }
     if let Some(mtu) = mtu.filter(|mtu| *mtu != lowest.unwrap_or(BRIDGE_MTU)) {

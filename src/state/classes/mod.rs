@@ -2,7 +2,9 @@
 
 mod address_labels;
 mod addresses;
+pub mod bridges;
 pub mod conntrack;
+pub mod devices;
 mod encapsulations;
 mod families;
 mod fou;
@@ -22,6 +24,7 @@ pub mod segments;
 mod sockets;
 pub mod sysctls;
 pub mod tc;
+pub mod wireguard;
 pub mod xfrm;
 pub mod xtables;
 
@@ -29,7 +32,11 @@ use super::table::Class;
 
 pub use address_labels::ADDRESS_LABELS;
 pub use addresses::ADDRESSES;
+pub use bridges::{
+    BRIDGE_FDB, BRIDGE_MDB, BRIDGE_MST, BRIDGE_VLAN_OPTIONS, BRIDGE_VLANS, VXLAN_VNIS,
+};
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
+pub use devices::{DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES};
 pub use fou::FOU;
 pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
 pub use ipset::{IPSET_MEMBERS, IPSETS};
@@ -49,11 +56,12 @@ pub use segments::{SEG6_HMAC, SEG6_SOURCE};
 pub use sockets::{PACKET_SOCKETS, SOCKETS};
 pub use sysctls::SYSCTLS;
 pub use tc::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
+pub use wireguard::{WIREGUARD_DEVICES, WIREGUARD_PEERS};
 pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 45] = [
+pub static CLASSES: [&Class; 56] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -61,6 +69,17 @@ pub static CLASSES: [&Class; 45] = [
     &NEIGHBOURS,
     &PROXY_NEIGHBOURS,
     &NEXTHOPS,
+    &BRIDGE_VLANS,
+    &BRIDGE_VLAN_OPTIONS,
+    &BRIDGE_MST,
+    &VXLAN_VNIS,
+    &BRIDGE_FDB,
+    &BRIDGE_MDB,
+    &WIREGUARD_DEVICES,
+    &WIREGUARD_PEERS,
+    &DEVICE_FEATURES,
+    &DEVICE_CHANNELS,
+    &DEVICE_COALESCING,
     &RULES,
     &ROUTES,
     &MPLS_ROUTES,

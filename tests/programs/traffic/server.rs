@@ -9,7 +9,7 @@ use crate::stream::{self, BOTH, COUNT, DOWN, Direction, HALF, UP};
 use crate::system::{self, IN, OUT, PollFd};
 
 /// Pause between two numbers on a half-closed connection.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(2);
 /// Written at once on a streaming connection.
 const CHUNK: usize = 16 << 10;
 

@@ -35,6 +35,7 @@ pub const CARRIED: &[(&str, bool)] = &[
     ("vti", false),
     ("vti6", false),
     ("vxlan", true),
+    ("wireguard", false),
     ("xfrm", false),
 ];
 

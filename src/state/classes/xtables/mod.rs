@@ -12,6 +12,8 @@ mod apart;
 pub mod extensions;
 mod family;
 mod kernel;
+#[cfg(test)]
+mod tests;
 mod together;
 
 use crate::state::table::{Attr, Class, Fate, Field, Shape, Source};

@@ -1,0 +1,450 @@
+//! A restored pod that waits, silent, until it takes over from a held source: one task for each, from
+//! the answer to the CNI plugin until it speaks for good or never will, as
+//! [`crate::hold::protocol`] says.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::seen::{about, has_ended, has_started, is_manual, told};
+use super::tell::{self, Unwritten};
+use crate::api::{
+    self, ConditionType, NetCheckpoint, PREPARE_FROM, RESTORE_FROM, RestoreReason, find,
+};
+use crate::controller::source::holding;
+use crate::controller::{Agent, SharedAgent, reference};
+use crate::hold::criu::{self, Lock};
+use crate::hold::protocol::{SKEW, Successor, SuccessorKernel, SuccessorStep, Takeover, Told};
+use crate::hold::{self, Element, Hold, Kind, Listed, mark};
+use crate::host::Ways;
+use crate::netns::Namespace;
+
+/// Pause between two looks at the object and the kernel.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The same while there is nothing to take over from yet.
+const IDLE: Duration = Duration::from_millis(500);
+/// Longest wait for the API server's answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Something could not be asked or done; it is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Setback {
+    #[error(transparent)]
+    Hold(#[from] hold::Error),
+    #[error(transparent)]
+    Write(#[from] Unwritten),
+    #[error("the API server: {0}")]
+    Api(String),
+    #[error("a thread of the agent broke off: {0}")]
+    Thread(String),
+}
+
+/// Begins the task of a pod, unless it has one.
+pub fn follow(agent: &SharedAgent, listed: Listed) {
+    static FOLLOWED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let followed = || FOLLOWED.lock().unwrap_or_else(PoisonError::into_inner);
+    let uid = listed.hold.id.to_string();
+    if listed.hold.kind != Kind::Successor || !followed().insert(uid.clone()) {
+        return;
+    }
+    let agent = agent.clone();
+    tokio::spawn(async move {
+        let ending = agent.ending.begun();
+        tokio::select! {
+            () = Succession::new(&agent, listed).run() => {}
+            () = ending => {}
+        }
+        followed().remove(&uid);
+    });
+}
+
+/// Goes on, at the agent's start, with what an earlier one has begun, and sweeps holds that are over,
+/// then and now and then until the agent ends.
+pub async fn run(agent: SharedAgent) {
+    /// Pause between two rounds.
+    const ROUND: Duration = Duration::from_secs(60);
+    let known = tokio::select! {
+        known = agent.knows_pods() => known,
+        () = agent.ending.begun() => false,
+    };
+    if !known {
+        return;
+    }
+    loop {
+        let round = blocking(|| {
+            let node = Namespace::current().map_err(hold::Error::from)?;
+            // Who waits for its turn has a task of its own, which has still to tell that it is over.
+            let gone = hold::sweep(&node, |listed| listed.hold.kind == Kind::Source)?;
+            Ok((gone, hold::all(&node)?))
+        });
+        match round.await {
+            Ok((gone, all)) => {
+                for one in gone {
+                    tracing::info!(hold = %one.hold.id, of = one.note.0, "swept a hold that is over");
+                }
+                all.into_iter().for_each(|listed| follow(&agent, listed));
+            }
+            Err(error) => tracing::warn!(%error, "holds can't be swept"),
+        }
+        tokio::select! {
+            () = sleep(ROUND) => {}
+            () = agent.ending.begun() => return,
+        }
+    }
+}
+
+struct Succession<'a> {
+    agent: &'a SharedAgent,
+    listed: Arc<Listed>,
+    /// Namespace and name of the NetCheckpoint.
+    about: Option<(String, String)>,
+    /// CRIU's lock, once it was seen planted.
+    lock: Option<Lock>,
+    /// Whether CRIU has lifted it.
+    lifted: Option<watch::Receiver<bool>>,
+}
+
+/// What was seen.
+struct Look {
+    pod: Option<Arc<Pod>>,
+    checkpoint: Option<NetCheckpoint>,
+    view: Successor,
+    /// How long leave may be.
+    left: Option<Duration>,
+}
+
+impl<'a> Succession<'a> {
+    fn new(agent: &'a SharedAgent, listed: Listed) -> Self {
+        let about = about(&listed.note.0);
+        Self { agent, listed: Arc::new(listed), about, lock: None, lifted: None }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let pause = match self.turn().await {
+                Ok(Some(pause)) => pause,
+                Ok(None) => return,
+                // Whoever was first is seen at the next look.
+                Err(Setback::Write(Unwritten::Overtaken)) => continue,
+                Err(error) => {
+                    tracing::warn!(pod = %self.listed.hold.id, %error, "taking over");
+                    IDLE
+                }
+            };
+            match &mut self.lifted {
+                Some(lifted) if !*lifted.borrow() => {
+                    if let Ok(Err(_)) = timeout(pause, lifted.changed()).await {
+                        // Whoever watched has ended; the kernel is looked at all the same.
+                        sleep(pause).await;
+                    }
+                }
+                _ => sleep(pause).await,
+            }
+        }
+    }
+
+    /// One look and what follows from it: the pause to the next, none at the end.
+    async fn turn(&mut self) -> Result<Option<Duration>, Setback> {
+        let look = self.look().await?;
+        let step = look.view.step();
+        if step == SuccessorStep::Nothing {
+            return Ok(self.rest(&look).await);
+        }
+        self.act(&look, step).await?;
+        Ok(Some(Duration::ZERO))
+    }
+
+    /// Whether there is anything to come.
+    async fn rest(&self, look: &Look) -> Option<Duration> {
+        let view = look.view;
+        match (view.takeover, view.kernel) {
+            // It speaks for good, or somebody has taken its hold away by hand.
+            (Takeover::Done, _) | (_, SuccessorKernel::Free) => return None,
+            (_, _) if view.has_failed => {
+                self.forget_links().await;
+                return None;
+            }
+            (Takeover::None | Takeover::Withdrawn, _) if view.told == Told::Ended => {
+                self.tell_left_behind(look).await;
+                return None;
+            }
+            _ => {}
+        }
+        // With a checkpoint the pod that is held waits for each look.
+        let waits = view.takeover == Takeover::None && look.checkpoint.is_none();
+        Some(if waits { IDLE } else { PAUSE })
+    }
+
+    /// Takes away what was planted on links that are gone: the next link of that name is another pod's.
+    async fn forget_links(&self) {
+        let listed = self.listed.clone();
+        let gone = blocking(move || {
+            let node = Namespace::current().map_err(hold::Error::from)?;
+            match listed.is_linked(&node)? {
+                true => Ok(()),
+                false => Ok(listed.hold.lift(listed.pod().as_ref(), &node)?),
+            }
+        });
+        if let Err(error) = gone.await {
+            tracing::warn!(pod = %self.listed.hold.id, %error, "its hold can't be swept");
+        }
+    }
+
+    async fn look(&mut self) -> Result<Look, Setback> {
+        let uid = self.listed.hold.id.to_string();
+        let pods = self.agent.pods.state();
+        let pod = pods.into_iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid.as_str()));
+        if let Some(pod) = &pod {
+            let name = pod.annotations().get(RESTORE_FROM).map(|name| name.trim().to_owned());
+            self.about = pod.namespace().zip(name);
+        }
+        let checkpoint = self.checkpoint().await?;
+        self.plant_lock(checkpoint.as_ref()).await?;
+        let (kernel, is_linked, released) = self.kernel().await?;
+        let status = checkpoint.as_ref().and_then(|checkpoint| checkpoint.status.clone());
+        let status = status.unwrap_or_default();
+        let mut takeover = Takeover::None;
+        let mut is_taken = false;
+        for one in &status.restores {
+            let written = holding::takeover(one.takeover);
+            if one.pod_uid == uid {
+                takeover = written;
+            } else {
+                is_taken |= written.is_taken();
+            }
+        }
+        let until = status.held_until.as_ref().map(|until| until.0);
+        let left = until.and_then(|until| {
+            Duration::try_from(until.duration_since(Timestamp::now())).ok()?.checked_sub(SKEW)
+        });
+        let lifted = self.lifted.as_ref().map(|lifted| *lifted.borrow());
+        let starts = || pod.as_ref().is_some_and(|pod| has_started(pod) && !is_manual(pod));
+        let is_live = released || lifted.unwrap_or_else(starts);
+        let view = Successor {
+            kernel,
+            takeover,
+            is_taken,
+            told: match &checkpoint {
+                // A prepared pod's checkpoint is still to come.
+                None if pod.as_ref().is_some_and(|pod| is_prepared(pod)) => Told::Held,
+                checkpoint => told(checkpoint.as_ref()),
+            },
+            in_time: left.is_some_and(|left| !left.is_zero()),
+            is_ready: is_live || self.lock.is_some(),
+            is_live,
+            // The watch may lag behind a pod that is new; one that is gone has no links.
+            has_failed: !is_linked || pod.as_ref().is_some_and(|pod| has_ended(pod)),
+        };
+        Ok(Look { pod, checkpoint, view, left })
+    }
+
+    async fn checkpoint(&self) -> Result<Option<NetCheckpoint>, Setback> {
+        let Some((namespace, name)) = &self.about else { return Ok(None) };
+        let api: Api<NetCheckpoint> = Api::namespaced(self.agent.client.clone(), namespace);
+        match timeout(DEADLINE, api.get_opt(name)).await {
+            Ok(answer) => answer.map_err(|error| Setback::Api(error.to_string())),
+            Err(_) => Err(Setback::Api(format!("no answer within {DEADLINE:?}"))),
+        }
+    }
+
+    /// Plants CRIU's lock as soon as its name is known, and watches it from then on.
+    async fn plant_lock(&mut self, checkpoint: Option<&NetCheckpoint>) -> Result<(), Setback> {
+        let name = checkpoint.and_then(|one| one.status.as_ref()?.criu_lock.as_deref());
+        let Some(lock) = name.and_then(|name| name.parse::<Lock>().ok()) else { return Ok(()) };
+        if self.lock.as_ref() == Some(&lock) {
+            return Ok(());
+        }
+        let listed = self.listed.clone();
+        let known = lock.clone();
+        let planted = blocking(move || {
+            let Some(pod) = listed.pod() else { return Ok(None) };
+            criu::plant_once(&pod, &known)?;
+            Ok(Some(criu::Watch::open(&pod)?))
+        });
+        let Some(watch) = planted.await? else { return Ok(()) };
+        self.lifted = Some(self.watch(watch, lock.clone()));
+        self.lock = Some(lock);
+        Ok(())
+    }
+
+    /// Tells when the lock is gone; leave for all follows in the same moment, if there is leave.
+    fn watch(&self, mut watch: criu::Watch, lock: Lock) -> watch::Receiver<bool> {
+        let (sender, receiver) = watch::channel(false);
+        let listed = self.listed.clone();
+        tokio::task::spawn_blocking(move || {
+            while !sender.is_closed() {
+                match watch.gone(&lock, IDLE) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        if let Err(error) = widen(&listed) {
+                            tracing::warn!(pod = %listed.hold.id, %error, "giving leave for all");
+                        }
+                        sender.send_replace(true);
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(pod = %listed.hold.id, %error, "CRIU's lock");
+                        return;
+                    }
+                }
+            }
+        });
+        receiver
+    }
+
+    /// What the kernel does, whether the pod's links are there, and whether somebody has released it
+    /// by hand.
+    async fn kernel(&self) -> Result<(SuccessorKernel, bool, bool), Setback> {
+        let listed = self.listed.clone();
+        blocking(move || {
+            let node = Namespace::current().map_err(hold::Error::from)?;
+            let inside = listed.pod();
+            let standing = listed.hold.read(inside.as_ref(), &node)?;
+            let is_linked = inside.is_some() && listed.is_linked(&node)?;
+            let is_marked = inside.map(|pod| mark::is_set(&pod, mark::LIVE)).transpose()?;
+            let kernel = match standing {
+                // Without links it says nothing, whatever is left of its hold.
+                _ if !is_linked => SuccessorKernel::Silent,
+                None => SuccessorKernel::Free,
+                Some(one) if one.element.is_there() || one.ip.is_there() => SuccessorKernel::Leave,
+                Some(_) => SuccessorKernel::Silent,
+            };
+            Ok((kernel, is_linked, is_marked.unwrap_or_default()))
+        })
+        .await
+    }
+
+    async fn act(&self, look: &Look, step: SuccessorStep) -> Result<(), Setback> {
+        match step {
+            SuccessorStep::Nothing => Ok(()),
+            SuccessorStep::TellClaimed => self.write(look, api::Takeover::Claimed).await,
+            SuccessorStep::TellLive => self.write(look, api::Takeover::Live).await,
+            SuccessorStep::TellWithdrawn => self.write(look, api::Takeover::Withdrawn).await,
+            SuccessorStep::TellDone => self.write(look, api::Takeover::Done).await,
+            SuccessorStep::GiveLeave => {
+                let left = look.left.unwrap_or_default();
+                let only_ip = !look.view.is_live;
+                self.change(move |hold, pod, node| match only_ip {
+                    true => hold.let_ip(pod, node, left),
+                    false => hold.set(Some(pod), node, Element::For(left)),
+                })
+                .await
+            }
+            SuccessorStep::Silence => {
+                self.change(|hold, pod, node| hold.set(Some(pod), node, Element::None)).await
+            }
+            SuccessorStep::Free => {
+                let lock = self.lock.clone();
+                self.change(move |hold, pod, node| {
+                    hold.lift(Some(pod), node)?;
+                    mark::clear(pod, mark::LIVE)?;
+                    let Some(lock) = lock else { return Ok(()) };
+                    // It is still there where somebody else than CRIU has said that the pod is live.
+                    criu::lift(pod, &lock)?;
+                    criu::forget(pod, &lock)
+                })
+                .await?;
+                self.announce().await;
+                self.tell_live(look).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the links where the addresses are: while it was held, nobody heard.
+    async fn announce(&self) {
+        let folder = self.agent.state_dir.join("attachments");
+        let uid = self.listed.hold.id.to_string();
+        let told = move || Ways::open(&folder)?.announce_pod(&uid);
+        let told = tokio::task::spawn_blocking(told).await.map_err(|panic| panic.to_string());
+        if let Err(error) = told.and_then(|told| told.map_err(|error| error.to_string())) {
+            tracing::warn!(pod = %self.listed.hold.id, error, "its addresses can't be announced");
+        }
+    }
+
+    async fn change(
+        &self,
+        work: impl FnOnce(&Hold, &Namespace, &Namespace) -> Result<(), hold::Error> + Send + 'static,
+    ) -> Result<(), Setback> {
+        let listed = self.listed.clone();
+        blocking(move || {
+            let node = Namespace::current().map_err(hold::Error::from)?;
+            match listed.pod() {
+                Some(pod) => Ok(work(&listed.hold, &pod, &node)?),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn write(&self, look: &Look, takeover: api::Takeover) -> Result<(), Setback> {
+        let Some(checkpoint) = &look.checkpoint else {
+            // Nobody is left to be told; what it told last holds.
+            return Ok(());
+        };
+        let uid = self.listed.hold.id.as_str();
+        tell::takeover(self.agent, checkpoint, look.pod.as_deref(), uid, takeover).await?;
+        tracing::info!(pod = uid, ?takeover, "told");
+        Ok(())
+    }
+
+    async fn tell_live(&self, look: &Look) {
+        let message = "its sockets are there and it speaks; its source no longer can";
+        let kind = EventType::Normal;
+        self.event(look, kind, RestoreReason::SuccessorLive, message).await;
+    }
+
+    /// The source goes on, and this pod never speaks.
+    async fn tell_left_behind(&self, look: &Look) {
+        let reason = RestoreReason::SourceReleased;
+        let why = look.checkpoint.as_ref().and_then(|one| {
+            Some(find(&one.status.as_ref()?.conditions, ConditionType::Held)?.message.clone())
+        });
+        let message = format!("{} ({})", reason.meaning(), why.unwrap_or_default());
+        if let Some(pod) = &look.pod {
+            tell::failed(self.agent, pod, reason, &message).await;
+        }
+        self.event(look, EventType::Warning, reason, &message).await;
+    }
+
+    async fn event(&self, look: &Look, kind: EventType, reason: RestoreReason, message: &str) {
+        let agent: &Agent = self.agent;
+        let (pod, checkpoint) = (look.pod.as_deref(), look.checkpoint.as_ref());
+        for about in pod.map(reference).into_iter().chain(checkpoint.map(reference)) {
+            let note = match pod {
+                Some(pod) => format!("pod {}: {message}", pod.name_any()),
+                None => message.to_owned(),
+            };
+            agent.tell_of("TakeOver", &about, kind, reason.as_str(), note).await;
+        }
+    }
+}
+
+fn is_prepared(pod: &Pod) -> bool {
+    pod.annotations().contains_key(PREPARE_FROM)
+}
+
+/// Leave for IP becomes leave for all, for the time that is left of it.
+fn widen(listed: &Listed) -> Result<(), hold::Error> {
+    let node = Namespace::current()?;
+    let Some(pod) = listed.pod() else { return Ok(()) };
+    match listed.hold.read(Some(&pod), &node)?.map(|standing| standing.ip) {
+        Some(left @ Element::For(_)) => listed.hold.set(Some(&pod), &node, left),
+        _ => Ok(()),
+    }
+}
+
+/// Runs what blocks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Setback> + Send + 'static,
+) -> Result<T, Setback> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Setback::Thread(panic.to_string()))?
+}
