@@ -47,8 +47,6 @@ pub struct Agent {
     pub routes: reflector::Store<PodRoute>,
     /// The checkpoints of this node's pods, once the source role watches them.
     pub checkpoints: OnceLock<reflector::Store<NetCheckpoint>>,
-    /// The ways to the restored pods of this node, once the destination role has begun.
-    pub ways: OnceLock<Arc<Ways>>,
     /// InternalIPs of this node.
     pub node_ips: Vec<IpAddr>,
     /// The ways to restored pods of this node, once the destination role has opened them.

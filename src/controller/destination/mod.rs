@@ -72,8 +72,6 @@ pub async fn run(
     // Set once: the role is started once.
     let _ = agent.ways.set(ways.clone());
     sweep(&ways, "earlier agents").await;
-    // Set once: the role is started once.
-    let _ = agent.ways.set(ways.clone());
     let server = Server::bind(&socket)?;
     let ending = agent.ending.begun();
     let sweeping = sweeping(ways.clone(), agent.ending.begun());

@@ -166,16 +166,6 @@ fn reflected(agent: &Agent, namespace: &str, name: &str) -> Option<String> {
     agent.routes.get(&key)?.uid()
 }
 
-/// Announces the addresses of a restored pod that speaks from now on: what was sent while it was held
-/// was not heard. That it can't be said is logged: who asks for the addresses is answered.
-pub async fn announce(agent: &Agent, uid: &str) {
-    let said =
-        of_pod(agent, uid, |ways, record| ways.announce(&record.container_id, &record.interface));
-    if let Err(error) = said.await {
-        tracing::warn!(error, pod = uid, "its addresses can't be announced");
-    }
-}
-
 /// Leads nobody any more to a restored pod that will never speak: its source goes on. What fails is
 /// tried again while the agent runs.
 pub async fn give_back(agent: &Agent, uid: &str) {
