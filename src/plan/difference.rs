@@ -178,7 +178,8 @@ impl fmt::Display for Finding {
 #[must_use]
 pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     let mut found = Vec::new();
-    for class in state::CLASSES {
+    let known = |class: &&Class| from.knows(class) && to.knows(class);
+    for class in state::CLASSES.into_iter().filter(known) {
         of_class(class, from, to, &mut found);
     }
     found
