@@ -180,9 +180,10 @@ impl Attachments for Agent {
                 path: Path::new(request.netns.name()),
                 image: &image,
                 pod_ips: &pod_ips,
-                sequence: 1,
+                sequence: Some(1),
                 on_unsupported: Unsupported::Fail,
                 given_up: &AtomicBool::new(false),
+                wait: None,
             };
             let started = Instant::now();
             let outcome = rebuild.run(&ways).map_err(|error| error.to_string());

@@ -110,11 +110,17 @@ fn entries_of_every_kind_come_back() {
          conntrack -I -p udp -u ASSURED,SEEN_REPLY -t 100 -s 10.61.0.2 -d 192.0.2.1 --sport 1013 --dport 53 --src-nat 198.51.100.1:53
          conntrack -I -p sctp --state ESTABLISHED --orig-vtag 5 --reply-vtag 6 -u ASSURED,SEEN_REPLY -t 100 -s 10.61.0.2 -d 192.0.2.1 --sport 1014 --dport 80
          conntrack -I -p gre --srckey 0x11 --dstkey 0x22 -t 100 -s 10.61.0.2 -d 192.0.2.1
+         {TCP} -s 10.61.0.2 -d 192.0.2.1 --sport 1016 --dport 80 --reply-zone 8
+         {TCP} -s 10.61.0.2 -d 192.0.2.1 --sport 1017 --dport 80 -w 9 --src-nat 198.51.100.1:2017
+         conntrack -I -p sctp --state SHUTDOWN_SENT --orig-vtag 7 --reply-vtag 8 -t 100 -s fd61::2 -d 2001:db8::1 --sport 1018 --dport 80
+         conntrack -I -p tcp --state SYN_SENT -t 100 -s 10.61.0.2 -d 192.0.2.1 --sport 1019 --dport 80
+         conntrack -I -p tcp --state CLOSE_WAIT -u SEEN_REPLY -t 100 -s 10.61.0.2 -d 192.0.2.1 --sport 1020 --dport 80
+         conntrack -I -p tcp --state ESTABLISHED -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT -t 9999 -s 10.61.0.2 -d 192.0.2.1 --sport 1021 --dport 80
          conntrack -I -p udplite -t 100 -s 10.61.0.2 -d 192.0.2.1 --sport 1015 --dport 80
          conntrack -I -p 99 -t 100 -s 10.61.0.2 -d 192.0.2.1"
     ));
     let expected = told(&source.pod, "conntrack");
-    assert!(expected.len() >= 18, "{expected:#?}");
+    assert!(expected.len() >= 24, "{expected:#?}");
     let image = image(&source);
     let target = Pair::bare("kinds");
     target.pod.sh(HOOKS);
@@ -130,6 +136,67 @@ fn entries_of_every_kind_come_back() {
     let steps = twice.plans.iter().flat_map(|plan| &plan.steps);
     let steps: Vec<_> = steps.filter(|step| step.class.starts_with("conntrack")).collect();
     assert!(steps.is_empty(), "{steps:#?}");
+}
+
+/// A tuple of UDP: the last bytes of both addresses, and the ports.
+fn tuple(addresses: [u8; 2], ports: [u16; 2]) -> Vec<u8> {
+    let [from, to] = addresses.map(|last| [10, 0, 0, last]);
+    let ip = [Builder::attribute(1, &from), Builder::attribute(2, &to)].concat();
+    let protocol = [
+        Builder::attribute(1, &[17]),
+        Builder::attribute(2, &ports[0].to_be_bytes()),
+        Builder::attribute(3, &ports[1].to_be_bytes()),
+    ];
+    [Builder::attribute(0x8001, &ip), Builder::attribute(0x8002, &protocol.concat())].concat()
+}
+
+/// Sequence adjustments, what a SYN proxy remembers, and all bits of labels: `conntrack` prints little
+/// of these, so they are read from the kernel's own messages.
+#[test]
+fn what_conntrack_does_not_print_comes_back() {
+    let source = Pair::wired("unprinted");
+    source.pod.sh(HOOKS);
+    let numbers = |numbers: [u32; 3]| -> Vec<u8> {
+        let attribute =
+            |(at, number): (usize, u32)| Builder::attribute(at as u16 + 1, &number.to_be_bytes());
+        numbers.into_iter().enumerate().flat_map(attribute).collect()
+    };
+    let mut entry = Builder::new(CONNTRACK.make, 0x600, &[2, 0, 0, 0]);
+    entry.put(0x8001, &tuple([1, 2], [1000, 80])).put(0x8002, &tuple([2, 1], [80, 1000]));
+    // Seen a reply, assured, confirmed.
+    entry.put(3, &0xe_u32.to_be_bytes()).put(7, &600_u32.to_be_bytes());
+    entry.put(0x800f, &numbers([1_000, 5, 9])).put(0x8010, &numbers([2_000, 0, 7]));
+    entry.put(22, &[0x81; 16]).put(0x8018, &numbers([77, 88, 99]));
+    let sent = source
+        .pod
+        .open()
+        .run(|| Socket::open(Protocol::Netfilter).unwrap().request(entry.finish()));
+    sent.unwrap().expect("an entry");
+    let image = image(&source);
+    let target = Pair::bare("unprinted");
+    target.pod.sh(HOOKS);
+    restored(&target, &image);
+    let section = &image.snapshot.sections[CONNTRACK.name];
+    let told = |all: Vec<Object>| -> Vec<String> {
+        const PATHS: [&str; 6] =
+            ["status", "seq_adj_orig", "seq_adj_reply", "labels", "synproxy", "tuple_orig"];
+        let value = all[0].value();
+        PATHS
+            .iter()
+            .map(|path| format!("{path}: {:?}", value.field(path).map(ToString::to_string)))
+            .collect()
+    };
+    let expected = told(objects(&CONNTRACK, section).unwrap());
+    assert_eq!(told(entries(&captured(&target.pod), &CONNTRACK)), expected);
+    for wanted in [
+        "seq_adj_orig: Some(\"correction_pos 1000 offset_before 5 offset_after 9\")",
+        "seq_adj_reply: Some(\"correction_pos 2000 offset_before 0 offset_after 7\")",
+        "synproxy: Some(\"isn 77 its 88 tsoff 99\")",
+    ] {
+        assert!(expected.iter().any(|line| line == wanted), "{wanted} is not in {expected:#?}");
+    }
+    assert!(expected[0].contains("seq-adjust"), "{expected:#?}");
+    assert!(expected[3].contains(&"81".repeat(16)), "{expected:#?}");
 }
 
 #[test]
@@ -355,17 +422,6 @@ fn write(stop: &AtomicBool) {
     let mut netfilter = Socket::open(Protocol::Netfilter).unwrap();
     let entry = |step: u32, kind: u16, flags: u16| {
         let ports = [(step % 50_000 + 1_000) as u16, 80];
-        let tuple = |addresses: [u8; 2], ports: [u16; 2]| {
-            let [from, to] = addresses.map(|last| [10, 0, 0, last]);
-            let ip = [Builder::attribute(1, &from), Builder::attribute(2, &to)].concat();
-            let protocol = [
-                Builder::attribute(1, &[17]),
-                Builder::attribute(2, &ports[0].to_be_bytes()),
-                Builder::attribute(3, &ports[1].to_be_bytes()),
-            ];
-            [Builder::attribute(0x8001, &ip), Builder::attribute(0x8002, &protocol.concat())]
-                .concat()
-        };
         let mut builder = Builder::new(kind, flags, &[2, 0, 0, 0]);
         builder.put(0x8001, &tuple([1, 2], ports));
         builder.put(0x8002, &tuple([2, 1], [ports[1], ports[0]]));

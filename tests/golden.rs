@@ -10,10 +10,16 @@ use netckpt::state;
 use sha2::{Digest, Sha256};
 
 /// The digest of each golden image: they are not made again.
-const GOLDEN: [(&str, &str); 1] = [(
-    "format-1/core.netckpt",
-    "sha256:c17beaef031a43b3dc8c3020ad70b790ef40f1d1e3721fc50fa128cc0819338c",
-)];
+const GOLDEN: [(&str, &str); 2] = [
+    (
+        "format-1/core.netckpt",
+        "sha256:c17beaef031a43b3dc8c3020ad70b790ef40f1d1e3721fc50fa128cc0819338c",
+    ),
+    (
+        "format-1/everything.netckpt",
+        "sha256:b3c540a6340ca1ac3d6a22d19a7bd03e1c48367eadd9af2706a8538d40faa509",
+    ),
+];
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)

@@ -4,6 +4,9 @@
 mod netns;
 mod returns;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use netckpt::image::Snapshot;
 use netckpt::netlink::{Builder, messages};
 use netckpt::plan::{Action, Objects, Stage, plan};
@@ -120,6 +123,52 @@ fn ids_of_third_namespaces_are_named() {
     assert!(lost.iter().all(|lost| !lost.matters), "{lost:#?}");
     // That of the node's end of eth0 is the link's.
     assert!(!named(0), "{lost:#?}");
+}
+
+/// What TCP has learned of others can't be told to a kernel: it learns it again.
+#[test]
+fn metrics_of_tcp_inform_only() {
+    let pair = Pair::wired("metrics");
+    let listener = pair.node.open().run(|| TcpListener::bind("10.61.0.1:80")).unwrap().unwrap();
+    let client = pair.pod.open().run(|| TcpStream::connect("10.61.0.1:80")).unwrap().unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    for _ in 0..5 {
+        (&client).write_all(b"question").unwrap();
+        server.read_exact(&mut [0; 8]).unwrap();
+        server.write_all(b"answer").unwrap();
+        (&client).read_exact(&mut [0; 6]).unwrap();
+    }
+    drop(client);
+    drop(server);
+    let known = pair
+        .pod
+        .sh("for i in $(seq 50); do ip tcp_metrics show | grep . && exit 0; sleep 0.1; done");
+    assert!(known.contains("10.61.0.1"), "{known}");
+    let lost = image(&pair).manifest.not_carried;
+    let metrics: Vec<_> = lost.iter().filter(|lost| lost.class == "tcp-metrics").collect();
+    assert!(metrics.len() == 1 && !metrics[0].matters, "{lost:#?}");
+}
+
+/// An image of a version that knew less says nothing of what it did not know: the labels that the kernel
+/// gives every namespace stay, and so does what is there besides.
+#[test]
+fn classes_that_an_image_does_not_have_are_left_alone() {
+    let source = Pair::wired("older");
+    let mut image = image(&source);
+    for name in ["address-labels", "mptcp-limits", "xfrm-defaults", "xfrm-policies", "seg6-source"]
+    {
+        assert!(image.snapshot.sections.remove(name).is_some(), "{name}");
+    }
+    let target = Pair::bare("older");
+    target.pod.sh("ip addrlabel add prefix fd77::/64 label 100
+        ip xfrm policy add src 10.0.0.0/8 dst 10.1.0.0/16 dir out");
+    let asked = "ip addrlabel; ip xfrm policy; ip mptcp limits; ip xfrm policy getdefault";
+    let before = target.pod.sh(asked);
+    returns::restored(&target, &image);
+    assert_eq!(target.pod.sh(asked), before);
+    let same = netckpt::restore::compare(&image, &returns::image(&target)).unwrap();
+    let same: Vec<_> = same.iter().filter(|finding| finding.matters()).collect();
+    assert!(same.is_empty(), "{same:?}");
 }
 
 fn section(class: &Class, section: Vec<u8>) -> Objects {

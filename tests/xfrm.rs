@@ -6,7 +6,9 @@ mod returns;
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use netckpt::image::Unsupported;
 use netckpt::netlink::Builder;
+use netckpt::restore;
 use netckpt::state::classes::{XFRM_POLICIES, XFRM_STATES};
 use netckpt::state::{Names, check, objects};
 use netns::Pair;
@@ -108,6 +110,73 @@ fn what_waits_for_a_key_manager_and_what_is_a_sockets_is_not_carried() {
     let named: Vec<_> =
         image.manifest.not_carried.iter().map(|lost| lost.object.as_str()).collect();
     assert_eq!(named, ["policies of sockets: 1"]);
+}
+
+#[test]
+fn that_the_time_of_a_policy_begins_anew_is_said() {
+    let pair = Pair::wired("timed");
+    pair.pod.sh("ip xfrm policy add src 10.0.0.0/8 dst 10.1.0.0/16 dir out limit time-hard 1000");
+    let lost = image(&pair).manifest.not_carried;
+    assert_eq!(lost.len(), 1, "{lost:#?}");
+    assert!(lost[0].why.contains("begin anew") && !lost[0].matters, "{lost:#?}");
+}
+
+/// A state of ESP with a key, as the header lays it out.
+fn state(key: &[u8; 20]) -> Vec<u8> {
+    let mut header = [0_u8; 224];
+    header[40..42].copy_from_slice(&2_u16.to_ne_bytes());
+    header[56..60].copy_from_slice(&[192, 0, 2, 2]);
+    header[72..76].copy_from_slice(&0x100_u32.to_be_bytes());
+    header[76] = 50;
+    header[80..84].copy_from_slice(&[192, 0, 2, 1]);
+    header[96..128].fill(0xff);
+    header[212..214].copy_from_slice(&2_u16.to_ne_bytes());
+    header[214..216].copy_from_slice(&[1, 32]);
+    let mut builder = Builder::new(XFRM_STATES.tells, 0, &header);
+    let mut aead = [0_u8; 92];
+    aead[..17].copy_from_slice(b"rfc4106(gcm(aes))");
+    aead[64..68].copy_from_slice(&160_u32.to_ne_bytes());
+    aead[68..72].copy_from_slice(&128_u32.to_ne_bytes());
+    aead[72..].copy_from_slice(key);
+    builder.put(18, &aead).put(10, &[7, 8, 9].map(u32::to_ne_bytes).concat());
+    builder.finish()
+}
+
+/// A kernel without the protocol refuses a state: the restore fails by its name and without its key,
+/// or goes on without it, as it was told.
+#[test]
+fn a_state_that_this_kernel_has_no_means_for_is_named_without_its_key() {
+    const KEY: &[u8; 20] = b"a key that is secret";
+    let source = Pair::wired("state");
+    let mut image = image(&source);
+    image.snapshot.sections.insert("xfrm-states".to_owned(), state(KEY).into());
+    let target = Pair::bare("state");
+    let restore = |on_unsupported| {
+        let options = restore::Options { on_unsupported, ..Default::default() };
+        restore::restore(&target.pod.open(), Some(&target.node.open()), &image, &options)
+    };
+    let error = match restore(Unsupported::Fail) {
+        Ok(report) => {
+            println!("skipped: this kernel has ESP");
+            assert!(report.differences.iter().all(|finding| !finding.matters()));
+            return;
+        }
+        Err(error) => error,
+    };
+    let text = format!("{error} {error:#?}");
+    assert!(text.contains("esp 192.0.2.1 to 192.0.2.2 spi 0x100 tunnel"), "{error}");
+    assert!(error.is_of_support(), "{error}");
+    assert!(
+        !error.to_string().contains("secret") && !error.to_string().contains(&hex(KEY)),
+        "{error}"
+    );
+    let report = restore(Unsupported::Report).unwrap_or_else(|error| panic!("{error}"));
+    let named = report.differences.iter().map(ToString::to_string);
+    assert!(named.into_iter().any(|line| line.contains("spi 0x100")), "{:?}", report.differences);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A policy as the header lays it out.

@@ -82,7 +82,8 @@ pub fn restore(plan: &Plan, host: &mut Socket) -> Namespace {
                     netfilter.batch(messages).expect("a batch");
                 }
                 (Action::Send { .. }, _) => drop(route.batch(messages).expect("a batch")),
-                _ => unreachable!("no pod that is measured has any"),
+                // Waiting is no work, and no pod that is measured has the others.
+                _ => {}
             }
         }
     };

@@ -1,13 +1,16 @@
 //! Reading until nothing changes.
 //!
-//! The first pass reads every class. What was told of or interrupted meanwhile is read again, until
-//! a pass ends with no event: at that moment every section is what the kernel holds, so all of them
-//! are of that one moment. Classes that no notification covers (sysctls, neighbour tables, proxied
-//! neighbours) are read once before and once after: equal, they held at the moment between as well. Flows ([`Source::Flows`]) change all the
-//! time: to what was read of them is added what was told since, up to just before that moment. What is
-//! only listed ([`Source::Inventory`]) is read at the end, once.
+//! The first pass reads every class of whose changes somebody is told. What was told of or interrupted
+//! meanwhile is read again, until a pass ends with no event: at that moment every section is what the
+//! kernel holds, so all of them are of that one moment. Flows ([`Source::Flows`]) change all the time:
+//! to what was read of them is added what was told since, up to just before that moment. What is only
+//! listed ([`Source::Inventory`]) is read at the end, once.
+//!
+//! Classes that no notification covers (sysctls, neighbour tables, small tables) are read before and
+//! after that moment: equal, they held at it as well, unless something changed and changed back in
+//! between. So the two readings are close together; but for those of sysctls, which are many.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::sysctls::{Sysctls, Unreadable};
 use super::watch::{Stale, Watch};
@@ -17,6 +20,11 @@ use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
 use crate::state::table::{Class, Source};
 use crate::state::{self, Object, ReadError, Reader};
+
+/// Two readings of what no notification covers are repeated, so many times at most, where they took
+/// longer than this: what changes and changes back in between is not seen.
+const CLOSE: Duration = Duration::from_millis(1);
+const TRIES: u32 = 8;
 
 /// Classes read, and how.
 #[derive(Debug, Default)]
@@ -104,10 +112,13 @@ struct Files {
 
 impl Passes<'_> {
     fn settle(&mut self, options: &Options, start: Instant) -> Result<(), Error> {
-        self.pass(&(0..self.classes.len()).collect())?;
-        if cfg!(feature = "torn") {
+        let torn = cfg!(feature = "torn");
+        let in_first = |place: &usize| torn || !self.classes[*place].source.is_unannounced();
+        self.pass(&(0..self.classes.len()).filter(in_first).collect())?;
+        if torn {
             return Ok(());
         }
+        let mut tries = 0;
         loop {
             while !self.stale.is_empty() {
                 self.hurry(options, start, &self.stale)?;
@@ -124,7 +135,16 @@ impl Passes<'_> {
                     continue;
                 }
             }
-            let changed = self.changed_unannounced()?;
+            let before = Instant::now();
+            let Some(mut changed) = self.read_unannounced_twice()? else { continue };
+            if changed.is_empty() && before.elapsed() > CLOSE && tries < TRIES {
+                tries += 1;
+                continue;
+            }
+            self.sysctls_again(&mut changed)?;
+            for place in &changed {
+                self.count_again(*place);
+            }
             if changed.is_empty() && self.stale.is_empty() {
                 return Ok(());
             }
@@ -190,29 +210,42 @@ impl Passes<'_> {
         Ok(())
     }
 
-    /// Reads once more what no notification covers; answers what of it is not as it was.
-    fn changed_unannounced(&mut self) -> Result<Stale, Error> {
+    /// Reads what no notification covers right before and right after a moment at which all else is
+    /// known to hold; answers what of it is not the same. `None` where something else was told of, so
+    /// that there was no such moment.
+    fn read_unannounced_twice(&mut self) -> Result<Option<Stale>, Error> {
+        let is_one = |place: &usize| self.classes[*place].source.is_unannounced();
+        let places: Vec<usize> = (0..self.classes.len()).filter(is_one).collect();
+        for place in &places {
+            self.class(*place)?;
+        }
+        self.watch.told(&mut self.stale)?;
+        if !self.stale.is_empty() {
+            return Ok(None);
+        }
+        let mut before = Vec::with_capacity(places.len());
+        for place in &places {
+            before.push(std::mem::take(&mut self.reading.sections[*place]));
+            self.class(*place)?;
+        }
         let mut changed = Stale::new();
+        for (place, before) in places.into_iter().zip(before) {
+            if !is_same(self.classes[place], &before, &self.reading.sections[place])? {
+                changed.insert(place);
+            }
+        }
+        Ok(Some(changed))
+    }
+
+    /// Reads sysctls again; they are added where they are not as they were.
+    fn sysctls_again(&mut self, changed: &mut Stale) -> Result<(), Error> {
         let listed = std::mem::take(&mut self.links_again);
         if let Some(Files { place, found }) = &mut self.sysctls
             && !found.read_again(listed, self.reader).map_err(sysctls_failed)?
         {
             changed.insert(*place);
         }
-        for place in 0..self.classes.len() {
-            let class = self.classes[place];
-            if class.source.is_unannounced() {
-                let before = std::mem::take(&mut self.reading.sections[place]);
-                self.class(place)?;
-                if !is_same(class, &before, &self.reading.sections[place])? {
-                    changed.insert(place);
-                }
-            }
-        }
-        for place in &changed {
-            self.count_again(*place);
-        }
-        Ok(changed)
+        Ok(())
     }
 
     /// Reads the inventories.

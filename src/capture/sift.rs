@@ -48,7 +48,13 @@ pub(super) fn sift(
                 not_carried.extend(unknown(class, &section, &names));
                 count
             }
-            Source::Inventory(_) => keep_what_belongs(class, &mut section)?,
+            Source::Inventory(_) => {
+                let count = keep_what_belongs(class, &mut section)?;
+                // Of what is only listed no attribute is missed, but objects may be.
+                not_carried
+                    .extend(unknown(class, &section, &names).into_iter().filter(|one| one.matters));
+                count
+            }
         };
         counts.insert(class.name.to_owned(), count);
         snapshot.sections.insert(class.name.to_owned(), section.into());

@@ -9,7 +9,7 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -39,6 +39,7 @@ pub struct Link {
     pub name: String,
     pub mac: Vec<u8>,
     pub master: Option<u32>,
+    pub is_bridge: bool,
     /// The other end, where it is in another namespace.
     pub peer: Option<u32>,
 }
@@ -286,6 +287,9 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Controller(master) => link.master = Some(*master),
             LinkAttribute::Link(peer) => link.peer = Some(*peer),
             LinkAttribute::LinkNetNsId(_) => outside = true,
+            LinkAttribute::LinkInfo(info) => {
+                link.is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge));
+            }
             _ => {}
         }
     }

@@ -200,13 +200,7 @@ impl<'a> Leading<'a> {
         if let Err(taken) = self.has.free(address, None) {
             return Ok(Some(format!("{address} is not led to its node: {taken}")));
         }
-        let links = self.near(address, before.as_ref());
-        // On one link with the other node the pod is reached as any neighbour is.
-        let links = links.into_iter().filter(|link| *link != hop.device);
-        let mut near = Vec::new();
-        for index in links {
-            near.extend(self.kernel.link(index).await?);
-        }
+        let near = self.near(address, hop.device).await?;
         let records = near.iter().map(|link| self.record(address, link));
         let links = records.collect::<Result<Vec<_>, Error>>()?;
         let made = Made { lead: lead.clone(), gateway: hop.gateway, device: hop.device, links };
@@ -222,14 +216,18 @@ impl<'a> Leading<'a> {
         Ok(None)
     }
 
-    /// The links of this node where the address is looked for: those with its range, and those that a
-    /// restored pod had it on. The router of such a link has told the others there to go the straight
-    /// way (ICMP redirect), and they hold on to that.
-    fn near(&self, address: IpAddr, before: Option<&Made>) -> BTreeSet<u32> {
-        let pods = self.records.iter().filter(|record| record.kept.contains(&address));
-        let known = before.iter().flat_map(|made| &made.links);
-        let links = pods.chain(known).map(|record| record.device);
-        links.chain(self.has.ranged(address)).collect()
+    /// The links of this node where the address is looked for: those with its range, and the bridges,
+    /// as a restored pod may have had it there. The node that leads on the same link has told the
+    /// others there to go the straight way (ICMP redirect), and they hold on to that for minutes.
+    /// On one link with the other node the pod is reached as any neighbour is.
+    async fn near(&self, address: IpAddr, to: u32) -> Result<Vec<Link>, Error> {
+        let ranged = self.has.ranged(address);
+        let mut near = Vec::new();
+        for index in self.has.addressed().into_iter().filter(|index| *index != to) {
+            let link = self.kernel.link(index).await?;
+            near.extend(link.filter(|link| link.is_bridge || ranged.contains(&index)));
+        }
+        Ok(near)
     }
 
     /// Of a lead that is on file: whatever of it was taken away by others is made again.

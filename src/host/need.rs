@@ -1,5 +1,6 @@
 //! What the node needs for a pod, judged from what it has.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::inside::Inside;
@@ -88,6 +89,11 @@ impl Has {
             .collect();
         links.dedup();
         links
+    }
+
+    /// The links that have an address which is not ours.
+    pub fn addressed(&self) -> BTreeSet<u32> {
+        self.addresses.iter().filter(|one| !one.ours).map(|one| one.device).collect()
     }
 
     /// The routes of agents to an address.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::announce::{self, announce};
 use super::inside::{Inside, ReadError};
-use super::kernel::{self, Kernel, Link};
+use super::kernel::{self, HostRoute, Kernel, Link};
 use super::need::{Claims, Has, InUse, Need};
 use super::neighbours;
 use super::record::{Pod, Record, Records};
@@ -172,6 +172,30 @@ impl Ways {
         Kernel::with(async |kernel| self.turn(kernel, &record).await)?;
         self.tell(&record)?;
         Ok(record)
+    }
+
+    /// Takes back what [`Self::switch`] did for a pod that will not speak: this node leads to it no
+    /// more, and may lead its addresses elsewhere. Answers whether anything was switched.
+    ///
+    /// # Errors
+    /// [`Error`]; it can be called again.
+    pub fn give_back(&self, container_id: &str, interface: &str) -> Result<bool, Error> {
+        let _changing = self.changing();
+        let found = self.record(container_id, interface)?.filter(|record| record.sequence > 0);
+        let Some(mut record) = found else { return Ok(false) };
+        Kernel::with(async |kernel| {
+            let has = Has::read(kernel).await?;
+            for address in &record.addresses {
+                let here = |route: &&HostRoute| route.device == Some(record.device);
+                for route in has.ours_to(*address).filter(here) {
+                    kernel.remove_route(route).await?;
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        record.sequence = 0;
+        self.records.put(&record).map_err(|source| self.failed(source))?;
+        Ok(true)
     }
 
     /// Announces the addresses of a switched way on the pod's link: for those that could not hear it

@@ -178,7 +178,8 @@ impl fmt::Display for Finding {
 #[must_use]
 pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     let mut found = Vec::new();
-    for class in state::CLASSES {
+    let known = |class: &&Class| from.knows(class) && to.knows(class);
+    for class in state::CLASSES.into_iter().filter(known) {
         of_class(class, from, to, &mut found);
     }
     found
@@ -232,6 +233,7 @@ pub(super) fn of_class(
         let weight = match class.name {
             _ if early || class.grows => Weight::Informs,
             _ if !idle.is_empty() && idle.contains(&xtables::table(object)) => Weight::Informs,
+            _ if super::tc::is_left(object, from) => Weight::Informs,
             "routes" if super::routes::is_undone(object, to, &tentative) => Weight::Mends,
             "links" if super::links::is_idle_fallback(object) => Weight::Informs,
             "bridge-fdb" if is_of_device(&object.value()) => Weight::Mends,

@@ -1,5 +1,6 @@
 //! What the parts of a plan work on: the two sides as objects, and the steps so far.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Error, Part, Plan, Side, Stage, Step};
@@ -28,11 +29,40 @@ pub struct Objects {
     pub(super) names: Names,
     /// Outer ends of veth pairs (section `host/links`).
     pub(super) outer: Vec<Object>,
+    /// Classes of which nothing is known.
+    unknown: BTreeSet<&'static str>,
     /// Told by another kernel than the running one, which may know other attributes.
     pub(super) foreign: bool,
 }
 
 impl Objects {
+    /// As [`Self::read`], from an image. Of a class that it has no section of nothing is known: another
+    /// version made it. Such are left as they are, and compared with nothing.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn of_image(snapshot: &Snapshot, aged: u32) -> Result<Self, Error> {
+        let mut objects = Self::read(snapshot, aged)?;
+        let all = state::CLASSES.into_iter().map(|class| class.name);
+        objects.unknown = all.filter(|name| !snapshot.sections.contains_key(*name)).collect();
+        Ok(objects)
+    }
+
+    /// Whether something is known of a class, be it that there is nothing.
+    pub(super) fn knows(&self, class: &Class) -> bool {
+        !self.unknown.contains(class.name)
+    }
+
+    /// Only the classes of which something is known on the other side.
+    pub(super) fn as_far_as_known_to<'a>(&'a self, other: &Self) -> Cow<'a, Self> {
+        if other.unknown.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut objects = self.clone();
+        objects.classes.retain(|name, _| !other.unknown.contains(name));
+        Cow::Owned(objects)
+    }
+
     /// Reads the sections; lifetimes are aged by this many seconds.
     ///
     /// # Errors
@@ -55,7 +85,7 @@ impl Objects {
         let outer = state::objects(&LINKS, section(OUTER).unwrap_or_default())
             .map_err(|source| Error::Malformed { section: OUTER, source })?;
         let names = section(LINKS.name).map(Names::of).unwrap_or_default();
-        Ok(Self { classes, names, outer, foreign: false })
+        Ok(Self { classes, names, outer, unknown: BTreeSet::new(), foreign: false })
     }
 
     /// The same, told by another kernel than the running one: what one of both tells nowhere in a

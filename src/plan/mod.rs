@@ -29,8 +29,8 @@ mod rules;
 mod scaffold;
 mod step;
 mod sysctls;
-pub mod tc;
 mod tables;
+pub mod tc;
 mod veth;
 mod wireguard;
 mod xfrm;
@@ -131,8 +131,9 @@ impl Error {
 /// # Errors
 /// [`Error`] where a link can't be made on these terms.
 pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> {
-    let told = known::as_told(from, to);
-    let sides = Sides { from: told.as_ref().unwrap_or(from), to };
+    let from = from.as_far_as_known_to(to);
+    let told = known::as_told(&from, to);
+    let sides = Sides { from: told.as_ref().unwrap_or(&from), to };
     let mut draft = Draft::default();
     links::plan(&sides, terms, &mut draft)?;
     bridges::plan(&sides, &mut draft);

@@ -1,8 +1,8 @@
 //! IPsec: states before the policies that need them, all of it before links come up.
 //!
-//! A policy that is made goes to the front of the kernel's list, which is the order of its dump. So
-//! from the first on that is not as it shall be, those in front are removed and made again, the last
-//! one first.
+//! What is made goes to the front of the kernel's list, which is the order of its dump: so the last is
+//! made first. Among policies the order counts: from the first on that is not as it shall be, those in
+//! front are removed and made again.
 
 use super::Stage;
 use super::difference::delta;
@@ -36,7 +36,9 @@ fn states(sides: &Sides<'_>, draft: &mut Draft) {
         let label = format!("remove {}", object.label(&sides.from.names));
         draft.send(Stage::Ipsec, class, label, removal_of_state(object), &[libc::ESRCH]);
     }
-    for object in delta.added.iter().copied().chain(changed().map(|changed| changed.to)) {
+    let made: Vec<&Object> =
+        delta.added.iter().copied().chain(changed().map(|changed| changed.to)).collect();
+    for object in made.into_iter().rev() {
         let label = format!("add {}", object.label(&sides.to.names));
         draft.send(Stage::Ipsec, class, label, replay(class, &object.bytes, CREATE), &[]);
     }

@@ -83,7 +83,8 @@ pub fn restore_while(
     let lenient = options.on_unsupported == Unsupported::Report;
     let allowed = check::allowed(image, lenient)?;
     let goal = Goal {
-        objects: Objects::read(&allowed.snapshot, age(image))?.of_another_kernel(foreign(image)),
+        objects: Objects::of_image(&allowed.snapshot, age(image))?
+            .of_another_kernel(foreign(image)),
         host: host.map(Namespace::as_raw_fd),
         lenient,
         known_ends_only: options.known_ends_only,
@@ -122,7 +123,7 @@ pub fn undo(
 /// [`Error`] where either can't be read.
 pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> {
     let allowed = check::allowed(image, true)?;
-    let shall = Objects::read(&allowed.snapshot, age(image))?.of_another_kernel(foreign(image));
+    let shall = Objects::of_image(&allowed.snapshot, age(image))?.of_another_kernel(foreign(image));
     let is = target.run(|| Hands::open(None)?.look())??;
     Ok(plan::differences(&is, &shall))
 }
@@ -133,7 +134,7 @@ pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> 
 /// [`Error`] where either is not what an image may be.
 pub fn compare(is: &Image, shall: &Image) -> Result<Vec<Finding>, Error> {
     let read = |image: &Image| -> Result<Objects, Error> {
-        Ok(Objects::read(&check::allowed(image, true)?.snapshot, 0)?)
+        Ok(Objects::of_image(&check::allowed(image, true)?.snapshot, 0)?)
     };
     let foreign = is.manifest.kernel != shall.manifest.kernel;
     Ok(plan::differences(&read(is)?, &read(shall)?.of_another_kernel(foreign)))

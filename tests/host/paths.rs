@@ -122,6 +122,26 @@ fn a_pod_is_reached_from_everywhere_on_its_third_move() {
 }
 
 #[test]
+fn a_pod_that_is_made_anew_elsewhere_is_reached_there() {
+    let lan = Lan::new("anew");
+    let (stayed, native) = (pod(&lan.a, "stayed", 1, 9), pod(&lan.b, "native", 2, 5));
+    let all = [&lan.client, &lan.a, &lan.b, &stayed, &native];
+    let (a, b) = (Node::new(&lan.a), Node::new(&lan.b));
+    let away = moved(&lan.b, "away");
+    b.arrives(&away, "c0", 1);
+    a.leads(&leads(2, 1), false);
+    reached(&all);
+    // It is gone before the next one is there: its old node knows nothing of it any more.
+    drop(away);
+    b.leaves("c0");
+    a.leads(&[], false);
+    let home = moved(&lan.a, "home");
+    a.arrives(&home, "c1", 1);
+    b.leads(&leads(1, 1), false);
+    reached(&all);
+}
+
+#[test]
 fn a_failed_migration_switches_back() {
     let lan = Lan::new("failed");
     let stayed = pod(&lan.a, "stayed", 1, 9);
@@ -135,6 +155,25 @@ fn a_failed_migration_switches_back() {
     a.leads(&[], true);
     reached(&[&lan.client, &lan.a, &stayed]);
     assert_eq!(state(&lan.a), before);
+    drop(source);
+}
+
+#[test]
+fn a_pod_that_never_speaks_gives_its_path_back() {
+    let lan = Lan::new("back");
+    let b = Node::new(&lan.b);
+    let source = moved(&lan.a, "source");
+    let native = pod(&lan.b, "native", 2, 5);
+    reached(&[&lan.b, &native]);
+    let successor = moved(&lan.b, "successor");
+    successor.ip("link set eth0 down");
+    b.arrives(&successor, "c1", 1);
+    let lost = native.try_run(&["ping", "-n", "-q", "-c", "1", "-W", "1", KEPT[0]]);
+    assert!(lost.is_err(), "it is led to the successor, which is silent");
+    let back = || inside(&lan.b, || b.ways.give_back("c1", "eth0")).unwrap();
+    assert_eq!([back(), back()], [true, false]);
+    assert!(b.leads(&leads(1, 1), false).is_empty());
+    reached(&[&lan.b, &native]);
     drop(source);
 }
 

@@ -209,10 +209,10 @@ impl There {
                             .map_err(|why| format!("{}: {why}", part.label))?;
                     }
                 }
-                // Tables of their own, which no name refers to, and links that nothing stands upon here.
                 Action::Tun(tun) => {
                     self.links.entry(tun.index).or_default();
                 }
+                // Tables of their own, which no name refers to.
                 Action::Command { .. }
                 | Action::Membership { .. }
                 | Action::Table { .. }

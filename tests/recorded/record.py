@@ -27,17 +27,32 @@ DUMPS = {
     "nft-rules": [(10 << 8 | 7, bytes(4))],
     "nft-sets": [(10 << 8 | 10, bytes(4))],
     "nft-objects": [(10 << 8 | 19, bytes(4))],
+    "address-labels": [(74, bytes([10]) + bytes(11))],
+    "xfrm-policies": [(0x15, b"")],
     "conntrack": [(0x101, bytes(4))],
     "conntrack-expectations": [(0x201, bytes(4))],
 }
+# Family, command, and whether it is asked as a dump. Families are numbered by the running kernel: in a
+# section their messages have the type GENERIC.
+COMMANDS = {
+    "mptcp-endpoints": ("mptcp_pm", 3, True),
+    "mptcp-limits": ("mptcp_pm", 6, False),
+    "seg6-hmac": ("SEG6", 2, True),
+    "seg6-source": ("SEG6", 4, False),
+    "ioam6-schemas": ("IOAM6", 6, True),
+    "ioam6-namespaces": ("IOAM6", 3, True),
+}
+GENERIC = 0x10
+NETLINK_GENERIC = 16
+NETLINK_XFRM = 6
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 NETFILTER = ("conntrack", "conntrack-expectations")
 NFT_MSG_GETSETELEM = 10 << 8 | 13
 
 
-def dump(sock, kind, body):
-    sock.send(struct.pack("=IHHII", 16 + len(body), kind, 0x301, 1, 0) + body)
+def dump(sock, kind, body, flags=0x301):
+    sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
     while True:
         data = sock.recv(1 << 20)
         while data:
@@ -45,7 +60,10 @@ def dump(sock, kind, body):
             if kind == 3:
                 return
             if kind == 2:
-                raise OSError(-struct.unpack_from("=i", data, 16)[0])
+                error = -struct.unpack_from("=i", data, 16)[0]
+                if error:
+                    raise OSError(error)
+                return
             message = data[:length] + bytes(-length % 4)
             yield message[:8] + bytes(8) + message[16:]
             data = data[(length + 3) & ~3 :]
@@ -70,6 +88,20 @@ def elements(sock, sets):
                     yield struct.pack("=IHHII", 16 + len(body), 10 << 8 | 12, 0, 0, 0) + body
 
 
+def generic(name):
+    """What a command of generic netlink tells."""
+    family, command, is_dump = COMMANDS[name]
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+    text = family.encode() + bytes(1)
+    body = bytes([3, 1, 0, 0]) + struct.pack("=HH", 4 + len(text), 2) + text
+    found = next(dump(sock, GENERIC, body + bytes(-len(body) % 4), 5))
+    number = next(payload for at, payload, _ in attributes(found[20:]) if at == 1)
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+    (number,) = struct.unpack("=H", number)
+    for message in dump(sock, number, bytes([command, 1, 0, 0]), 0x301 if is_dump else 5):
+        yield message[:4] + struct.pack("=H", GENERIC) + message[6:]
+
+
 def flows():
     """A redirected connection, and one of FTP with an expectation; they stay open."""
     ends = []
@@ -85,9 +117,15 @@ def flows():
 
 
 ends = flows()
-for name in sys.argv[1:] or DUMPS:
+for name in sys.argv[1:] or [*DUMPS, *COMMANDS]:
+    if name in COMMANDS:
+        with open(f"{name}.bin", "wb") as file:
+            file.writelines(generic(name))
+        continue
     dumps = DUMPS[name]
     protocol = NETLINK_NETFILTER if name in NETFILTER or name.startswith("nft-") else NETLINK_ROUTE
+    if name.startswith("xfrm-"):
+        protocol = NETLINK_XFRM
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     sock.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
     if name == "nft-sets":

@@ -79,6 +79,22 @@ i neigh add proxy 10.1.0.30 dev eth0
 i neigh add proxy 2001:db8::30 dev eth0
 i ntable change name arp_cache dev eth0 retrans 1500 ucast_probes 7
 
+i addrlabel add prefix 2001:db8::/32 dev eth0 label 99
+i addrlabel add prefix fd77::/64 label 100
+i addrlabel del prefix 2002::/16 label 2
+i mptcp limits set subflows 5 add_addr_accepted 3
+i mptcp endpoint add 10.1.0.2 id 9 dev eth0 subflow backup
+i mptcp endpoint add 2001:db8::2 id 3 signal
+printf 'not a secret\n%.0s' 1 2 | ip netns exec $ns setsid -w ip sr hmac set 17 sha256 || true
+i sr tunsrc set 2001:db8::7
+i ioam schema add 7 words
+i ioam namespace add 5 data 0x10 wide 0x20
+i ioam namespace set 5 schema 7
+i xfrm policy add src 10.0.0.0/8 dst 10.2.0.0/16 dir out priority 5 action block
+i xfrm policy add src 10.0.0.0/8 dst 10.3.0.0/16 dev eth0 dir out ptype sub mark 7 mask 0xff if_id 9 \
+	tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 77 mode tunnel
+i xfrm policy add src 2001:db8::/32 dst fd00::/8 dir in limit packet-hard 30 tmpl proto comp level use
+
 ip netns exec $ns nft -f ./record.nft
 ip netns exec $ns iptables-nft -A INPUT -p tcp -m tcpmss --mss 1:500 -j LOG
 

@@ -426,6 +426,38 @@ fn routes() {
                 "-6 route add 2001:db8:7::1 encap seg6local action End.DX6 nh6 fd61::9 count dev eth0\n-6 route add 2001:db8:7::2 encap seg6local action End dev eth0",
             ),
             (
+                "segments below the link layer",
+                "-6 route add 2001:db8:7::/48 encap seg6 mode l2encap segs 2001:db8::a dev eth0",
+            ),
+            (
+                "segments signed",
+                "-6 route add 2001:db8:7::/48 encap seg6 mode inline segs 2001:db8::a hmac 17 dev eth0",
+            ),
+            (
+                "segments lead on",
+                "-6 route add 2001:db8:7::1 encap seg6local action End.X nh6 fd61::9 dev eth0
+                 -6 route add 2001:db8:7::2 encap seg6local action End.T table 100 dev eth0
+                 -6 route add 2001:db8:7::3 encap seg6local action End.DX4 nh4 10.61.0.9 count dev eth0",
+            ),
+            (
+                "segments decapsulate into a table",
+                "-6 route add 2001:db8:7::4 encap seg6local action End.DT6 table 100 dev eth0",
+            ),
+            (
+                "segments are bound to others",
+                "-6 route add 2001:db8:7::5 encap seg6local action End.B6 srh segs 2001:db8::a dev eth0
+                 -6 route add 2001:db8:7::6 encap seg6local action End.B6.Encaps srh segs 2001:db8::a,2001:db8::b dev eth0",
+            ),
+            (
+                "tunnel of IP with key, sequence and checksum",
+                "route add 10.7.0.0/16 encap ip id 7 dst 192.0.2.1 key csum seq dev eth0",
+            ),
+            ("through an IPsec link", "route add 10.7.0.0/16 encap xfrm if_id 7 dev eth0"),
+            (
+                "paths with tunnels of their own",
+                "route add 10.7.0.0/16 nexthop encap mpls 100 via 10.61.0.9 nexthop encap mpls 200/300 via 10.61.0.8 weight 3",
+            ),
+            (
                 "IPv6 tunnel",
                 "-6 route add 2001:db8:7::/48 encap ip6 id 7 dst 2001:db8::a hoplimit 9 dev eth0",
             ),
@@ -537,6 +569,14 @@ fn nexthops() {
                 "nexthop add id 50 via 10.61.0.9 dev eth0\nnexthop add id 60 via 10.61.0.8 dev eth0\nnexthop add id 2 group 50/60",
             ),
             (
+                "resilient group of one, with its default times",
+                "nexthop add id 5 via 10.61.0.9 dev eth0\nnexthop add id 9 group 5 type resilient buckets 4",
+            ),
+            (
+                "resilient group of IPv6",
+                "nexthop add id 5 via fd61::9 dev eth0\nnexthop add id 6 via fd61::8 dev eth0\nnexthop add id 9 group 5/6 type resilient buckets 32 idle_timer 5\n-6 route add 2001:db8:7::/48 nhid 9",
+            ),
+            (
                 "resilient group",
                 "nexthop add id 5 via 10.61.0.9 dev eth0\nnexthop add id 6 via 10.61.0.8 dev eth0\nnexthop add id 9 group 5/6,2 type resilient buckets 16 idle_timer 77 unbalanced_timer 88\nroute add 10.7.0.0/16 nhid 9",
             ),
@@ -570,6 +610,12 @@ fn neighbours() {
             ),
             ("noarp", "neigh add 10.61.0.7 lladdr 02:00:00:00:00:07 dev eth0 nud noarp"),
             ("stale", "neigh add 10.61.0.7 lladdr 02:00:00:00:00:07 dev eth0 nud stale"),
+            ("managed", "neigh add 10.61.0.7 dev eth0 managed"),
+            ("managed by another", "neigh add 10.61.0.7 dev eth0 managed extern_learn"),
+            (
+                "IPv6 extern learned, stale",
+                "neigh add fd61::7 lladdr 02:00:00:00:00:07 dev eth0 extern_learn nud stale",
+            ),
             ("outside of any subnet", "neigh add 192.0.2.7 lladdr 02:00:00:00:00:07 dev eth0"),
             (
                 "many",

@@ -120,3 +120,30 @@ fn a_failure_leaves_what_was() {
     assert!(restored(&target, &image).is_err());
     assert_eq!(told(&target.pod), before);
 }
+
+/// The outer end of a pod's link, as the bandwidth plugin shapes it, is read by itself.
+#[test]
+fn one_link_of_the_host_is_read() {
+    use netckpt::state::classes::tc::of_link;
+    use netckpt::state::{Reader, objects};
+
+    let pair = quiet();
+    pair.node.ip("link add other type veth peer name another\nlink set other up");
+    let left = make(
+        &pair.node,
+        "tc qdisc add dev veth0 root handle 1: tbf rate 10mbit burst 256kb latency 25ms
+         tc qdisc add dev veth0 ingress
+         tc filter add dev veth0 parent ffff: protocol all prio 1 u32 match u32 0 0 flowid 1:1 action mirred egress redirect dev other
+         tc qdisc add dev other root handle 1: tbf rate 20mbit burst 256kb latency 25ms
+         tc qdisc add dev another clsact",
+    );
+    assert_eq!(left, Ok(Vec::new()));
+    let link = pair.node.run(&["cat", "/sys/class/net/veth0/ifindex"]).trim().parse().unwrap();
+    let read = pair.node.open().run(move || of_link(&mut Reader::new(), link)).unwrap().unwrap();
+    let counts: Vec<_> = read
+        .iter()
+        .map(|(class, section)| (class.name, objects(class, section).unwrap().len()))
+        .collect();
+    let shall = [("tc-classes", 0), ("tc-chains", 0), ("tc-filters", 2), ("qdiscs", 2)];
+    assert_eq!(counts, shall);
+}

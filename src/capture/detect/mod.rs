@@ -3,7 +3,6 @@
 //! Each row of [`DETECTORS`] looks for one kind of state. A row whose name is that of a class that
 //! is read steps aside; when a class comes for good its row goes.
 
-mod bpf;
 mod files;
 mod kernel;
 
@@ -52,7 +51,6 @@ static DETECTORS: &[Detector] = &[
     state("xfrm-socket-policies", kernel::xfrm_socket_policies),
     state("multicast-routes", files::multicast_routes),
     state("ipvs", files::ipvs),
-    state("bpf", bpf::programs),
     state("l2tp", |probe| kernel::generic(probe, "l2tp", 3, "tunnel")),
     cache("netns-ids", kernel::namespace_ids),
     cache("tcp-metrics", |probe| kernel::generic(probe, "tcp_metrics", 1, "destination")),

@@ -69,9 +69,9 @@ pub async fn run(
 ) -> Result<(), Error> {
     let not_yet = agent.readiness.wait_for("socket");
     let ways = Arc::new(Ways::open(&agent.state_dir.join("attachments"))?);
-    sweep(&ways, "earlier agents").await;
     // Set once: the role is started once.
     let _ = agent.ways.set(ways.clone());
+    sweep(&ways, "earlier agents").await;
     let server = Server::bind(&socket)?;
     let ending = agent.ending.begun();
     let sweeping = sweeping(ways.clone(), agent.ending.begun());

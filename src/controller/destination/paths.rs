@@ -112,8 +112,9 @@ async fn own(agent: &Agent, routes: &[Arc<PodRoute>], records: &[Record]) {
             tracing::warn!(error, pod = record.pod.name, "other nodes can't be told of the pod");
         }
     }
+    let here = |uid: &str| records.iter().any(|one| one.pod.uid == uid && one.sequence > 0);
     let mine = routes.iter().filter(|route| route.spec.node_name == agent.node);
-    for route in mine.filter(|route| records.iter().all(|one| one.pod.uid != route.spec.pod_uid)) {
+    for route in mine.filter(|route| !here(&route.spec.pod_uid)) {
         withdraw(agent, &route.namespace().unwrap_or_default(), &route.name_any()).await;
     }
 }
@@ -163,6 +164,40 @@ pub async fn withdraw(agent: &Agent, namespace: &str, uid: &str) {
 fn reflected(agent: &Agent, namespace: &str, name: &str) -> Option<String> {
     let key = kube::runtime::reflector::ObjectRef::new(name).within(namespace);
     agent.routes.get(&key)?.uid()
+}
+
+/// Leads nobody any more to a restored pod that will never speak: its source goes on. What fails is
+/// tried again while the agent runs.
+pub async fn give_back(agent: &Agent, uid: &str) {
+    let given = of_pod(agent, uid, |ways, record| {
+        ways.give_back(&record.container_id, &record.interface).map(drop)
+    });
+    match given.await {
+        Err(error) => tracing::warn!(error, pod = uid, "the path to it can't be switched back"),
+        Ok(namespaces) => {
+            for namespace in namespaces {
+                withdraw(agent, &namespace, uid).await;
+            }
+        }
+    }
+}
+
+/// Does something for each attachment of a pod; answers the namespaces of these, which is one or none.
+async fn of_pod(
+    agent: &Agent,
+    uid: &str,
+    work: impl Fn(&Ways, &Record) -> Result<(), crate::host::Error> + Send + 'static,
+) -> Result<BTreeSet<String>, String> {
+    let (Some(ways), uid) = (agent.ways.get().cloned(), uid.to_owned()) else {
+        return Ok(BTreeSet::new());
+    };
+    let done = on_thread(move || {
+        let records = ways.records()?;
+        let mine = records.iter().filter(|record| record.pod.uid == uid);
+        let each = mine.map(|record| work(&ways, record).map(|()| record.pod.namespace.clone()));
+        each.collect::<Result<_, crate::host::Error>>()
+    });
+    done.await?.map_err(|error| error.to_string())
 }
 
 /// The number of the next move of these addresses.

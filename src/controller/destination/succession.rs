@@ -408,6 +408,8 @@ impl<'a> Succession<'a> {
             Some(find(&one.status.as_ref()?.conditions, ConditionType::Held)?.message.clone())
         });
         let message = format!("{} ({})", reason.meaning(), why.unwrap_or_default());
+        // The source speaks again, and must be reached again.
+        super::paths::give_back(self.agent, self.listed.hold.id.as_str()).await;
         if let Some(pod) = &look.pod {
             tell::failed(self.agent, pod, reason, &message).await;
         }

@@ -39,6 +39,8 @@ type Scope = (u32, u32);
 
 pub struct Filters<'a> {
     scopes: BTreeMap<Scope, Part<'a>>,
+    /// Chains with filters that are not to be touched.
+    owned: BTreeSet<(Place, u32)>,
 }
 
 /// The filters and chains of one scope.
@@ -79,7 +81,8 @@ impl<'a> Filters<'a> {
             };
             part.differs = all || part.gone || part.is_other();
         }
-        Self { scopes }
+        let owned = from.owned.iter().map(|filter| (place(filter), chain(filter))).collect();
+        Self { scopes, owned }
     }
 
     fn dirty(&self) -> impl Iterator<Item = &Part<'a>> {
@@ -102,6 +105,10 @@ impl<'a> Filters<'a> {
             let all: BTreeSet<(Place, u32)> =
                 part.from.iter().map(|filter| (place(filter), chain(filter))).collect();
             for (place, chain) in all {
+                if self.owned.contains(&(place, chain)) {
+                    part.clear_beside(place, chain, pen);
+                    continue;
+                }
                 let label = format!("remove the filters of chain {chain} {}", told(place, pen));
                 let message = about_chain(TC_FILTERS.remove, place, chain);
                 pen.send(&TC_FILTERS, label, message, &[libc::ENOENT, libc::EINVAL]);
@@ -128,6 +135,11 @@ impl<'a> Filters<'a> {
             part.make(pen);
         }
     }
+}
+
+/// The tree that a filter hangs in.
+pub fn tree_of(filter: &Object) -> TreeName {
+    tree(link(filter), parent(filter) & MAJOR)
 }
 
 /// The tree that a discipline of this major number is in.
@@ -176,6 +188,21 @@ impl<'a> Part<'a> {
         differ(&self.from, &self.to)
             || differ(&self.old_chains, &self.new_chains)
             || ordered(&self.from) != ordered(&self.to)
+    }
+
+    /// Removes the filters of a chain preference by preference.
+    fn clear_beside(&self, at: Place, of: u32, pen: &mut Pen<'_>) {
+        let own = self.from.iter().filter(|filter| (place(filter), chain(filter)) == (at, of));
+        let all: BTreeMap<u32, &str> = own
+            .filter_map(|one| Some((raw(one).header_u32(16), raw(one).text(TCA_KIND)?)))
+            .collect();
+        for (info, kind) in all {
+            let mut builder = Builder::new(TC_FILTERS.remove, PLAIN, &at.header(0, info));
+            builder.put_text(TCA_KIND, kind).put_u32(TCA_CHAIN, of);
+            let label =
+                format!("remove the filters of preference {} {}", info >> 16, told(at, pen));
+            pen.send(&TC_FILTERS, label, builder.finish(), &[libc::ENOENT]);
+        }
     }
 
     /// Whether a chain that is there is as it shall be.

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use super::draft::{Draft, Sides};
 use super::raw::Raw;
 use super::{Objects, Side, Stage};
-use crate::state::classes::tc::{INGRESS, Place, TCMSG};
+use crate::state::classes::tc::{INGRESS, Place, TCA_KIND, TCA_OPTIONS, TCMSG};
 use crate::state::classes::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
 use crate::state::table::Class;
 use crate::state::{Names, Object};
@@ -31,6 +31,8 @@ pub struct Control<'a> {
     pub chains: Vec<&'a Object>,
     pub actions: Vec<&'a Object>,
     pub filters: Vec<&'a Object>,
+    /// Filters by eBPF, which are their owners' to attach and to take away.
+    pub owned: Vec<&'a Object>,
     pub names: &'a Names,
 }
 
@@ -40,18 +42,38 @@ impl<'a> Control<'a> {
         let there = |class: &Class| -> Vec<&'a Object> {
             side.of(class).iter().filter(|object| !absent.contains(&link(object))).collect()
         };
+        let (owned, filters) = there(&TC_FILTERS).into_iter().partition(|filter| is_owned(filter));
         Self {
             qdiscs: there(&QDISCS),
             classes: there(&TC_CLASSES),
             chains: there(&TC_CHAINS),
             actions: side.of(&TC_ACTIONS).iter().collect(),
-            filters: there(&TC_FILTERS),
+            filters,
+            owned,
             names: &side.names,
         }
     }
 
     fn is_empty(&self) -> bool {
         self.qdiscs.is_empty() && self.actions.is_empty() && self.filters.is_empty()
+    }
+}
+
+/// Whether a filter is an eBPF program, which no image holds.
+fn is_owned(filter: &Object) -> bool {
+    const TCA_BPF_ID: u16 = 11;
+    raw(filter).text(TCA_KIND) == Some("bpf")
+        && raw(filter).within(TCA_OPTIONS, TCA_BPF_ID).is_some()
+}
+
+/// Whether something that is in a namespace and not in its image stays: what an owner of eBPF
+/// programs attached, and what it attached them to.
+pub fn is_left(object: &Object, there: &Objects) -> bool {
+    let mut owned = there.of(&TC_FILTERS).iter().filter(|filter| is_owned(filter));
+    match object.class.name {
+        "tc-filters" => is_owned(object),
+        "qdiscs" => owned.any(|filter| filters::tree_of(filter) == tree_of(object)),
+        _ => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::difference::delta;
 use super::super::draft::{CREATE, PLAIN};
-use super::{Control, Pen, TreeName, handle, link, parent, place, raw, tree_of};
+use super::{Control, Pen, TreeName, filters, handle, link, parent, place, raw, tree_of};
 use crate::netlink::Builder;
 use crate::state::classes::tc::{INGRESS, MAJOR, ROOT, TCA_KIND};
 use crate::state::classes::{QDISCS, TC_CLASSES};
@@ -60,8 +60,11 @@ impl<'a> Trees<'a> {
         for class in &to.classes {
             trees.entry((link(class), false)).or_default().to.classes.push(class);
         }
-        for tree in trees.values_mut() {
-            tree.way = way(&tree.from, &tree.to);
+        let owned: BTreeSet<TreeName> = from.owned.iter().map(|o| filters::tree_of(o)).collect();
+        for (name, tree) in &mut trees {
+            // What somebody's programs hang on stays where the image has nothing in its place.
+            let stays = owned.contains(name) && tree.to.qdiscs.is_empty();
+            tree.way = if stays { Way::Same } else { way(&tree.from, &tree.to) };
         }
         Self { trees }
     }

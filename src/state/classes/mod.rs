@@ -2,6 +2,7 @@
 
 mod address_labels;
 mod addresses;
+mod bpf;
 pub mod bridges;
 pub mod conntrack;
 pub mod devices;
@@ -32,6 +33,7 @@ use super::table::Class;
 
 pub use address_labels::ADDRESS_LABELS;
 pub use addresses::ADDRESSES;
+pub use bpf::BPF;
 pub use bridges::{
     BRIDGE_FDB, BRIDGE_MDB, BRIDGE_MST, BRIDGE_VLAN_OPTIONS, BRIDGE_VLANS, VXLAN_VNIS,
 };
@@ -61,7 +63,7 @@ pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 56] = [
+pub static CLASSES: [&Class; 57] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -118,6 +120,7 @@ pub static CLASSES: [&Class; 56] = [
     &SOCKETS,
     &PACKET_SOCKETS,
     &MULTICAST_GROUPS,
+    &BPF,
 ];
 
 /// The class of this name.

@@ -336,7 +336,8 @@ const BPF: &[Attr] = &[
     Attr::strip(6, "name", Text),
     told(7, "pad"),
     told(8, "tag"),
-    Attr::refuse(9, "id"),
+    // What the faults of the class name and refuse.
+    Attr::strip(9, "id", U32),
 ];
 
 /// `struct sock_filter` (`linux/filter.h`).

@@ -88,7 +88,8 @@ const BPF: &[Attr] = &[
     k(8, "flags", U32),
     k(9, "flags_gen", FLAGS),
     told(10, "tag"),
-    Attr::refuse(11, "id"),
+    // What the faults of the class name and refuse.
+    Attr::strip(11, "id", U32),
 ];
 
 /// `TCA_BASIC_*`.

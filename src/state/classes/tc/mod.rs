@@ -17,6 +17,8 @@ mod made;
 mod qdiscs;
 mod read;
 mod steady;
+#[cfg(test)]
+mod tests;
 mod u32_tables;
 
 use crate::netlink::Protocol;
