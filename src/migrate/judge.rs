@@ -88,8 +88,8 @@ pub fn judge(pod: &Pod, to: &Node) -> Result<(), Refused> {
     if let Some((name, kind)) = volumes.filter_map(|one| Some((&one.name, state(one)?))).next() {
         return Err(Refused::Volume { name: name.clone(), kind });
     }
-    let owners = pod.metadata.owner_references.iter().flatten();
-    if let Some(owner) = owners.filter(|owner| owner.controller == Some(true)).next() {
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    if let Some(owner) = owners.find(|owner| owner.controller == Some(true)) {
         let (kind, name) = (owner.kind.clone(), owner.name.clone());
         return Err(Refused::Controlled { kind, name });
     }

@@ -41,8 +41,9 @@ pub fn allowed(image: &Image, leave_unknown: bool) -> Result<Allowed, Error> {
             }
             continue;
         };
-        // Nothing of it is ever sent or compared.
+        // Nothing of it is ever sent or compared; what of it is missed is told.
         if class.source.is_inventory() {
+            sieve.listed(name, class, section, &names);
             continue;
         }
         let kept = match outside {
@@ -98,6 +99,18 @@ impl Sieve {
         let broken = problems.into_iter().filter(|p| p.fault == state::Fault::Malformed);
         self.faults.extend(broken.map(|problem| Fault::Object(name.to_owned(), problem)));
         Bytes::from(kept)
+    }
+
+    /// What is only listed and changes the network by not being there (programs of others).
+    fn listed(&mut self, name: &str, class: &'static Class, section: &Bytes, links: &Names) {
+        let problems = state::check_section(class, section, links).into_iter();
+        for problem in problems.filter(|one| one.fault.verdict() == Verdict::NotCarried) {
+            if self.leave_unknown {
+                self.leave(name, &problem);
+            } else {
+                self.faults.push(Fault::Object(name.to_owned(), problem));
+            }
+        }
     }
 
     /// Whether a message is restored.

@@ -77,6 +77,13 @@ impl Rebuild<'_> {
         let before = Inside::read(self.netns, self.interface)?;
         let bridge = ways.bridge(&before)?;
         let node = Namespace::current().map_err(restore::Error::from)?;
+        // The hold of a pod that has moved away from here would hold this one, too: its addresses are
+        // the same.
+        let has_left =
+            |one: &Listed| one.hold.kind == Kind::Source && !one.is_linked(&node).unwrap_or(true);
+        if let Err(error) = hold::sweep(&node, has_left) {
+            tracing::warn!(%error, "holds of pods that are gone can't be swept");
+        }
         let options = Options {
             on_unsupported: self.on_unsupported,
             known_ends_only: true,

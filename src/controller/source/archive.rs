@@ -52,7 +52,7 @@ pub(super) async fn ship(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<()
         Ok(archive) => (Ok((archive.clone(), start.elapsed())), EventType::Normal),
         Err(error) => (Err(error.to_string()), EventType::Warning),
     };
-    let told = told.as_ref().map(Clone::clone).map_err(String::as_str);
+    let told = told.as_ref().map_err(String::as_str).cloned();
     let status = course::archived(checkpoint, told, Timestamp::now());
     let now = find(&status.conditions, ConditionType::Archived);
     if now == find(conditions, ConditionType::Archived) {
