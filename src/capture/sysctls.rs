@@ -350,7 +350,8 @@ mod tests {
         let make = |add: bool| {
             let verb = if add { "add" } else { "del" };
             let of = if add { &["type", "ifb"][..] } else { &[] };
-            let ip = std::process::Command::new("ip").args(["link", verb, "again0"]).args(of).status();
+            let ip =
+                std::process::Command::new("ip").args(["link", verb, "again0"]).args(of).status();
             assert!(ip.unwrap().success());
         };
         Namespace::create()

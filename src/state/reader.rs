@@ -105,7 +105,8 @@ impl Reader {
             self.dump(Protocol::Generic, family.id, &family.header(*command), into)?;
         }
         for command in gets {
-            let answer = self.socket(Protocol::Generic)?.get(family.id, &family.header(*command))?;
+            let answer =
+                self.socket(Protocol::Generic)?.get(family.id, &family.header(*command))?;
             into.extend_from_slice(&answer);
         }
         for kind in kinds(&into[start..])? {
