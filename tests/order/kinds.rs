@@ -78,7 +78,7 @@ fn place(plan: &Plan, label: &str) -> usize {
     labels.iter().position(|found| *found == label).unwrap_or_else(|| panic!("{label}: {labels:?}"))
 }
 
-fn attribute<'a>(step: &'a Step, id: u16) -> Option<&'a [u8]> {
+fn attribute(step: &Step, id: u16) -> Option<&[u8]> {
     let found = message(step).attributes(16).map(Result::unwrap).find(|a| a.id == id);
     found.map(|found| found.payload)
 }

@@ -60,7 +60,7 @@ fn action(kind: &str, options: &[u8]) -> Vec<u8> {
     builder.finish()
 }
 
-fn find<'a>(bytes: &'a [u8], id: u16) -> &'a [u8] {
+fn find(bytes: &[u8], id: u16) -> &[u8] {
     let mut all = attributes(bytes).map_while(Result::ok);
     all.find(|found| found.id == id).map(|found| found.payload).unwrap_or_default()
 }
