@@ -190,11 +190,12 @@ impl Lab {
         let mut restore = self.mounts.criu(images);
         restore.args(["restore", "--inherit-fd", "fd[9]:podnet", "-d", "-o", "restore.log"]);
         let fd = netns.as_raw_fd();
-        // SAFETY: dup2 is async-signal-safe, and 9 is nobody's in the child.
+        // SAFETY: both calls are async-signal-safe, and 9 is nobody else's in the child. Where it is the
+        // namespace already, dup2 does nothing, and it would be closed.
         unsafe {
-            restore.pre_exec(move || match libc::dup2(fd, 9) {
-                -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
+            restore.pre_exec(move || match (libc::dup2(fd, 9), libc::fcntl(9, libc::F_SETFD, 0)) {
+                (9, 0) => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
             });
         }
         run(&mut restore, &images.join("restore.log"));
@@ -300,7 +301,8 @@ fn run(command: &mut Command, log: &Path) {
         let log = std::fs::read_to_string(log).unwrap_or_default();
         let tail: Vec<_> = log.lines().rev().take(25).collect();
         let tail: Vec<_> = tail.into_iter().rev().collect();
-        panic!("{command:?}: {}\n{}", output.status, tail.join("\n"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        panic!("{command:?}: {}\n{}\n{said}", output.status, tail.join("\n"));
     }
 }
 
