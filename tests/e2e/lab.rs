@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::turns::Turn;
+
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -85,15 +87,27 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A namespace of one test.
-pub struct Namespace(String);
+pub struct Namespace {
+    name: String,
+    _turn: Turn,
+}
 
 impl Namespace {
     pub fn new() -> Self {
+        Self::of(Turn::shared())
+    }
+
+    /// While no other test runs: for tests that break what all share. It must be the test's only one.
+    pub fn alone() -> Self {
+        Self::of(Turn::alone())
+    }
+
+    fn of(turn: Turn) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{}-{number}", std::process::id());
         kubectl(&["create", "namespace", &name]).succeeds();
-        let namespace = Self(name);
+        let namespace = Self { name, _turn: turn };
         eventually("the default service account", || {
             namespace.kubectl(&["get", "serviceaccount", "default"]).ok.then_some(())
         });
@@ -101,7 +115,7 @@ impl Namespace {
     }
 
     pub fn name(&self) -> &str {
-        &self.0
+        &self.name
     }
 
     pub fn kubectl(&self, arguments: &[&str]) -> Said {
@@ -109,7 +123,7 @@ impl Namespace {
     }
 
     pub fn feed(&self, arguments: &[&str], input: &str) -> Said {
-        feed(&[&["--namespace", &self.0], arguments].concat(), input)
+        feed(&[&["--namespace", &self.name], arguments].concat(), input)
     }
 
     /// A pod on a node that has run its commands; answers its UID.
@@ -229,7 +243,7 @@ impl Drop for Namespace {
             eprintln!("{}", story.out);
         }
         // Its checkpoints go with their images, in the background.
-        let _ = kubectl(&["delete", "namespace", &self.0, "--wait=false"]);
+        let _ = kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
     }
 }
 

@@ -16,3 +16,4 @@ mod paths;
 mod pods;
 mod restored;
 mod storages;
+mod turns;

@@ -132,9 +132,11 @@ async fn tell(
     record::tell(agent, checkpoint, None, news).await;
 }
 
-/// Whether there is a hold to keep: one that was told of and has not ended, or whose table is there.
+/// Whether there may be a hold to keep: one that is wanted or was told of, or one of an object that was
+/// changed, which may have asked for it before. It may have been planted and not told of yet.
 pub(super) fn is_kept(checkpoint: &NetCheckpoint) -> bool {
-    is_wanted(checkpoint) || is_told(checkpoint)
+    let is_changed = checkpoint.metadata.generation != Some(1);
+    is_wanted(checkpoint) || is_told(checkpoint) || is_changed
 }
 
 /// What the keeping of a hold came to.
