@@ -376,6 +376,7 @@ fn categories_hold_the_kinds() {
         server().kubectl(&["api-resources", "--categories=netckpt", "-o", "name"]).succeeds();
     assert_eq!(
         kinds.lines().collect::<BTreeSet<_>>(),
-        ["netcheckpoints.netckpt.io", "netcheckpointstorages.netckpt.io"].into()
+        ["netcheckpoints.netckpt.io", "netcheckpointstorages.netckpt.io", "podroutes.netckpt.io"]
+            .into()
     );
 }

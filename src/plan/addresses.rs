@@ -7,9 +7,10 @@
 //! itself without it.
 
 use super::Stage;
-use super::difference::groups;
+use super::difference::{Pair, groups};
 use super::draft::{CREATE, Draft, Objects, PLAIN, REPLACE, Sides};
 use super::raw::Raw;
+use super::routes;
 use crate::netlink::{Builder, messages};
 use crate::state::classes::ADDRESSES;
 use crate::state::{self, Object, replay, replay_where};
@@ -82,12 +83,29 @@ fn is_given(object: &Object) -> bool {
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let gone = draft.gone.clone();
     let from = sides.from.of(&ADDRESSES).iter().filter(|object| !gone.contains(&index(object)));
-    for (mut old, mut new) in groups(from, sides.to.of(&ADDRESSES), group) {
+    let mut lists = groups(from, sides.to.of(&ADDRESSES), group);
+    in_order_of(&routes::order_of_shared(sides.to), &mut lists);
+    for (mut old, mut new) in lists {
         if new.first().or(old.first()).is_some_and(|object| is_ipv6(object)) {
             old.reverse();
             new.reverse();
         }
         one_list(&old, &new, sides, draft);
+    }
+}
+
+/// Puts the IPv6 lists of these links into this order, and leaves all others where they are.
+fn in_order_of(links: &[u32], lists: &mut [Pair<'_>]) {
+    let place = |(_, new): &Pair<'_>| {
+        let first = new.first().filter(|object| is_ipv6(object))?;
+        links.iter().position(|link| *link == index(first))
+    };
+    let slots: Vec<usize> =
+        (0..lists.len()).filter(|slot| place(&lists[*slot]).is_some()).collect();
+    let mut moved: Vec<_> = slots.iter().map(|slot| std::mem::take(&mut lists[*slot])).collect();
+    moved.sort_by_key(place);
+    for (slot, list) in slots.into_iter().zip(moved) {
+        lists[slot] = list;
     }
 }
 

@@ -56,6 +56,22 @@ pub fn order_of_links(to: &Objects) -> Vec<u32> {
     to.of(&ROUTES).iter().filter(multicast).filter_map(|route| raw(route).number(RTA_OIF)).collect()
 }
 
+/// Links that have an IPv6 address in common with others, in the order in which they got it: the kernel
+/// keeps the routes to it in that order, and nobody else can make those.
+pub fn order_of_shared(to: &Objects) -> Vec<u32> {
+    const RTN_LOCAL: u8 = 2;
+    let is_local = |object: &&Object| {
+        let raw = raw(object);
+        i32::from(raw.header_u8(0)) == libc::AF_INET6 && raw.header_u8(7) == RTN_LOCAL
+    };
+    let local: Vec<_> = to.of(&ROUTES).iter().filter(is_local).map(raw).collect();
+    let shared = local.iter().filter(|one| {
+        let same = |other: &&Raw<'_>| other.attribute(RTA_DST) == one.attribute(RTA_DST);
+        local.iter().filter(same).count() > 1
+    });
+    shared.filter_map(|one| one.number(RTA_OIF)).collect()
+}
+
 /// Plans the routes.
 pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) {
     let settled = !draft.stirs();
