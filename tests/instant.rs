@@ -96,8 +96,11 @@ struct Seen {
 fn look(namespace: &netckpt::netns::Namespace) -> Seen {
     let start = Instant::now();
     let mut seen = Seen::default();
+    // The writer never rests. How long one capture may wait for a calm moment on a machine that has
+    // other things to do is not what is looked at here.
+    let options = Options { patience: BOUND, ..Options::default() };
     while seen.captures < CAPTURES && seen.torn.len() < ENOUGH && start.elapsed() < BOUND {
-        let captured = capture(namespace, &Options::default()).expect("a capture in time");
+        let captured = capture(namespace, &options).expect("a capture in time");
         let versions = Versions::of(&captured);
         if !versions.were_together() {
             seen.torn.push(versions);

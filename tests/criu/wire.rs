@@ -49,7 +49,18 @@ impl Wire {
         text.trim().to_owned()
     }
 
+    /// Nothing bad of these addresses may have been seen; others share the wire.
+    #[allow(dead_code, reason = "each test takes what it needs")]
+    #[track_caller]
+    pub fn clean_of(self, addresses: &[String]) {
+        let seen = self.seen();
+        let of = |line: &&str| addresses.iter().any(|address| line.contains(address.as_str()));
+        let bad: Vec<_> = seen.lines().filter(of).collect();
+        assert!(bad.is_empty(), "on the client's wire:\n{}", bad.join("\n"));
+    }
+
     /// Nothing bad may have been seen.
+    #[allow(dead_code, reason = "each test takes what it needs")]
     #[track_caller]
     pub fn clean(self) {
         let seen = self.seen();

@@ -6,7 +6,7 @@ use crate::lab::{AGENTS, Namespace, agent_pod, eventually, kill_agent, kubectl, 
 
 #[test]
 fn checkpoints_end_well_though_their_agent_is_killed() {
-    let namespace = Namespace::new();
+    let namespace = Namespace::alone();
     namespace.pod("web", "node-b", "true");
     let names: Vec<_> = (0..12).map(|number| format!("c{number}")).collect();
     for (number, name) in names.iter().enumerate() {

@@ -115,7 +115,7 @@ fn a_source_whose_time_is_over_goes_on_and_its_successor_never_speaks() {
 
 #[test]
 fn a_hold_is_released_though_agents_die() {
-    let namespace = Namespace::new();
+    let namespace = Namespace::alone();
     let address = pod(&namespace);
     namespace.checkpoint("web", "web", &json!({"traffic": "Held", "holdTimeoutSeconds": 60}));
     namespace.ready("web", "True", "CheckpointCompleted");
@@ -142,7 +142,7 @@ fn a_hold_is_released_though_agents_die() {
 /// The successor's agent dies while it takes over: it goes on from what the kernel and the object say.
 #[test]
 fn a_takeover_survives_the_death_of_both_agents() {
-    let namespace = Namespace::new();
+    let namespace = Namespace::alone();
     let address = pod(&namespace);
     namespace.checkpoint("web", "web", &json!({"traffic": "Held"}));
     namespace.ready("web", "True", "CheckpointCompleted");

@@ -89,7 +89,7 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// A namespace of one test.
 pub struct Namespace {
     name: String,
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl Namespace {
@@ -107,7 +107,7 @@ impl Namespace {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{}-{number}", std::process::id());
         kubectl(&["create", "namespace", &name]).succeeds();
-        let namespace = Self { name, _turn: turn };
+        let namespace = Self { name, turn };
         eventually("the default service account", || {
             namespace.kubectl(&["get", "serviceaccount", "default"]).ok.then_some(())
         });
@@ -244,7 +244,18 @@ impl Drop for Namespace {
         }
         // Its checkpoints go with their images, in the background.
         let _ = kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+        if self.turn.is_alone() {
+            fresh_agents();
+        }
     }
+}
+
+/// Agents that have never died: kubelet waits the longer before it starts one again the more often it
+/// has died, and the next test is not to wait for that.
+fn fresh_agents() {
+    let label = "app.kubernetes.io/name=netckpt";
+    let _ = kubectl(&["-n", AGENTS, "delete", "pods", "-l", label, "--timeout=60s"]);
+    let _ = kubectl(&["-n", AGENTS, "rollout", "status", "daemonset/netckpt", "--timeout=60s"]);
 }
 
 /// A storage of one test.

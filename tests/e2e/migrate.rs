@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::lab::{Namespace, Storage, eventually, kill_agent, kubectl, run_folder};
+use crate::lab::{Namespace, Storage, eventually, kill_agent, run_folder};
 use crate::programs::{Client, traffic};
 use crate::wire::Wire;
 
@@ -133,7 +133,7 @@ fn there_and_back(more: &[&str], what: impl Fn(&[String]) -> Vec<String>) -> Val
     let report = client.content();
     eprintln!("{report}");
     assert!(report["silentMs"].as_f64() < Some(1000.0), "it does not go on: {report}");
-    wire.clean();
+    wire.clean_of(&ips);
     nothing_but(&namespace, &pod);
     report
 }
@@ -209,7 +209,7 @@ fn goes_on_though(namespace: Namespace, fails: impl FnOnce(&Namespace) -> String
     let report = client.content();
     eprintln!("{report}");
     assert!(report["silentMs"].as_f64() < Some(1000.0), "it does not go on: {report}");
-    wire.clean();
+    wire.clean_of(&ips);
 }
 
 #[test]
@@ -274,6 +274,7 @@ fn an_agent_that_is_killed_in_the_middle_costs_no_connection() {
         let namespace = Namespace::alone();
         let ips = server(&namespace, "web", "node-a");
         let client = client(&["count", &at(&ips[0])]);
+        let begun = Instant::now();
         let child = migrate(&namespace, "web", "node-b", &[])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -296,17 +297,12 @@ fn an_agent_that_is_killed_in_the_middle_costs_no_connection() {
             }
         }
         assert_eq!(last, 1, "one pod is left: {told}");
-        std::thread::sleep(Duration::from_millis(3000));
+        // The client's retransmission timer has grown to as much as the pause was long.
+        std::thread::sleep(begun.elapsed() + Duration::from_millis(3000));
         let report = client.content();
         eprintln!("{report}");
         assert!(report["silentMs"].as_f64() < Some(2000.0), "{report} after {told}");
     }
-    // The agents are back for the next test.
-    eventually("the agents are ready again", || {
-        let ready =
-            ["-n", crate::lab::AGENTS, "rollout", "status", "daemonset/netckpt", "--timeout=5s"];
-        kubectl(&ready).ok.then_some(())
-    });
 }
 
 /// Twenty moves each way of moving, and what they took: the server pushes a number each two

@@ -100,7 +100,7 @@ fn an_image_that_was_changed_is_refused() {
 
 #[test]
 fn the_agent_may_die_at_any_moment_of_a_restore() {
-    let namespace = Namespace::new();
+    let namespace = Namespace::alone();
     let address = checkpoint_of_a_rich_pod(&namespace);
     for pause in [0, 150, 400, 800] {
         namespace.create_successor("again", "node-b", "web", LOOK);

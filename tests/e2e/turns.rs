@@ -38,6 +38,10 @@ impl Turn {
         wait(|taken| !taken.alone && taken.shared == 0).alone = true;
         Self { alone: true }
     }
+
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
 }
 
 impl Drop for Turn {
