@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use netckpt::image::Image;
 use netckpt::restore::Error;
 
 use super::netns::Pair;
+use super::netns::cases::forged;
 use super::{findings, image_of, restored, told};
 
 const SETS: &str = "ipset create first hash:ip
@@ -100,18 +100,6 @@ fn time_in_transit_counts() {
     assert!((880..=900).contains(&left.trim().parse::<u32>().unwrap()), "{listed}");
     assert!(listed.contains("10.0.0.2 timeout 0") && !listed.contains("10.0.0.3"), "{listed}");
     assert_eq!(findings(&target, &image), [""; 0]);
-}
-
-/// The image with bytes of a section replaced by as many others.
-fn forged(image: &Image, section: &str, from: &[u8], to: &[u8]) -> Image {
-    assert_eq!(from.len(), to.len());
-    let mut image = image.clone();
-    let bytes = image.snapshot.sections.get_mut(section).unwrap();
-    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
-    let mut forged = bytes.to_vec();
-    forged[at..at + to.len()].copy_from_slice(to);
-    *bytes = Bytes::from(forged);
-    image
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod cases;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};

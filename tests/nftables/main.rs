@@ -178,18 +178,5 @@ fn case(lines: &str) -> Result<bool, String> {
 
 #[test]
 fn everything_comes_back() {
-    let mut failures = Vec::new();
-    let (mut passed, mut lacking) = (0, Vec::new());
-    for (name, lines) in CASES {
-        match case(lines) {
-            Ok(true) => passed += 1,
-            Ok(false) => lacking.push(*name),
-            Err(error) => failures.push(format!("== {name}\n{error}")),
-        }
-    }
-    println!("{passed} of {} cases came back", CASES.len());
-    if !lacking.is_empty() {
-        println!("not in this kernel or its tools: {}", lacking.join(", "));
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    netns::cases::all_come_back(CASES, case);
 }

@@ -7,6 +7,7 @@ use netckpt::image::{Image, Unsupported};
 use netckpt::restore::{self, Error, Options};
 
 use super::netns::Pair;
+use super::netns::cases::forged;
 use super::{findings, image_of, make, restored, told};
 
 const RULES: &str = "iptables-legacy -N mine
@@ -174,18 +175,6 @@ fn by_choice_the_rest_is_restored() {
         "-P INPUT ACCEPT\n-A INPUT -s 10.0.0.1/32 -j DROP\n-A INPUT -s 10.0.0.2/32 -j DROP\n";
     assert_eq!(listed, wanted);
     assert_eq!(findings(&target, &image), [""; 0]);
-}
-
-/// The image with bytes of a section replaced by as many others.
-fn forged(image: &Image, section: &str, from: &[u8], to: &[u8]) -> Image {
-    assert_eq!(from.len(), to.len());
-    let mut image = image.clone();
-    let bytes = image.snapshot.sections.get_mut(section).unwrap();
-    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
-    let mut forged = bytes.to_vec();
-    forged[at..at + to.len()].copy_from_slice(to);
-    *bytes = Bytes::from(forged);
-    image
 }
 
 #[test]
