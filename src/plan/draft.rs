@@ -238,20 +238,6 @@ impl Draft {
         });
     }
 
-    /// Adds a pause.
-    pub fn wait(
-        &mut self,
-        side: Side,
-        stage: Stage,
-        class: &'static Class,
-        label: &str,
-        millis: u64,
-    ) {
-        let action = Action::Wait { millis };
-        let (class, label, tolerated) = (class.name, label.to_owned(), &[][..]);
-        self.steps.push(Step { stage, side, class, label, action, tolerated });
-    }
-
     /// The plan: steps by stage, within a stage as they were added.
     pub fn finish(mut self) -> Plan {
         self.steps.sort_by_key(|step| step.stage);

@@ -137,9 +137,6 @@ pub enum Action {
     Command { family: &'static str, message: Vec<u8> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
-    /// Nothing for a while, where the kernel ends what it was told to end in its own time and what
-    /// follows must not meet it.
-    Wait { millis: u64 },
     /// A link that no message makes.
     Tun(Tun),
     /// Joins a link-layer multicast address for all who use the link, or leaves it (`SIOCADDMULTI`,

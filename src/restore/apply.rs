@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::netlink::{Protocol, Refusal};
 use crate::plan::{Action, Plan, Side, Stage, Step};
-use crate::state::classes::ipset;
 use crate::state::classes::xtables::Control;
+use crate::state::classes::{TC_ACTIONS, ipset};
 
 use super::hands::{Failure, Hands};
 use super::membership;
@@ -45,7 +45,6 @@ impl Refused {
             Action::Tun(_) => matches!(errno, libc::ENOENT | libc::ENODEV | libc::ENXIO),
             // What there is of files was looked at before; here only values are refused.
             Action::Write { .. } => true,
-            Action::Wait { .. } => false,
         }
     }
 }
@@ -76,7 +75,6 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Generic(family) => command(hands, family, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
-            Way::Wait => run.iter().for_each(wait),
             Way::Table => refused.extend(run.iter().filter_map(replace)),
             Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Membership => memberships(run, &mut refused),
@@ -105,7 +103,6 @@ enum Way {
     Devices,
     Membership,
     Transaction,
-    Wait,
     Table,
     /// Removal of what others may still hold on to for a moment.
     Release,
@@ -113,16 +110,13 @@ enum Way {
 
 fn way(step: &Step) -> Way {
     match step.action {
-        Action::Send { .. } if matches!(step.stage, Stage::FreeIpsets | Stage::UnusedIpsets) => {
-            Way::Release
-        }
+        Action::Send { .. } if may_be_held(step) => Way::Release,
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Command { family, .. } => Way::Generic(family),
         Action::Write { .. } => Way::Files,
         Action::Tun(_) => Way::Devices,
         Action::Membership { .. } => Way::Membership,
         Action::Transaction { .. } => Way::Transaction,
-        Action::Wait { .. } => Way::Wait,
         Action::Table { .. } => Way::Table,
     }
 }
@@ -211,8 +205,17 @@ fn memberships(run: &[Step], refused: &mut Vec<Refused>) {
     }
 }
 
-/// Does a step that removes a set of ipset. The kernel lets go of what removed rules held on to only
-/// some milliseconds after it has said that they are gone (`nf_tables_trans_destroy_work`).
+/// Whether a step removes what rules or filters hold on to: a set of ipset, an action of tc.
+fn may_be_held(step: &Step) -> bool {
+    let Action::Send { message, .. } = &step.action else { return false };
+    matches!(step.stage, Stage::FreeIpsets | Stage::UnusedIpsets)
+        || step.class == TC_ACTIONS.name
+            && message.get(4..6) == Some(&TC_ACTIONS.remove.to_ne_bytes())
+}
+
+/// Does a step that removes what rules or filters held on to. The kernel lets go of it only some time
+/// after it has said that they are gone: a grace period of RCU, and its worker
+/// (`nf_tables_trans_destroy_work`, `tcf_queue_work`).
 /// `start` is when the first of such steps began.
 fn release(
     hands: &mut Hands,
@@ -226,7 +229,8 @@ fn release(
     loop {
         let mut again = Vec::new();
         send(hands, step.side, protocol, std::slice::from_ref(step), &mut again)?;
-        let busy = again.iter().any(|refused| refused.refusal.errno == ipset::BUSY);
+        // What tc says of an action that a filter has.
+        let busy = again.iter().any(|it| [ipset::BUSY, libc::EPERM].contains(&it.refusal.errno));
         if !busy || start.elapsed() > PATIENCE {
             refused.append(&mut again);
             return Ok(());
@@ -248,12 +252,6 @@ fn transact(hands: &mut Hands, step: &Step) -> Result<Option<Refused>, Failure> 
         refusal.message = Some(format!("{part}{told}"));
         Refused { step: step.clone(), refusal }
     }))
-}
-
-fn wait(step: &Step) {
-    if let Action::Wait { millis } = step.action {
-        std::thread::sleep(Duration::from_millis(millis));
-    }
 }
 
 /// Does a step that replaces a legacy table, on a socket of the thread's namespace.

@@ -143,7 +143,6 @@ impl Model {
                     }
                     self.send(&message, outside);
                 }
-                Action::Wait { .. } => {}
                 // Nothing that needs others is drawn here; their own tests see their order.
                 _ => panic!("{step}"),
             }

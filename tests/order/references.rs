@@ -216,7 +216,6 @@ impl There {
                 Action::Command { .. }
                 | Action::Membership { .. }
                 | Action::Table { .. }
-                | Action::Wait { .. }
                 | Action::Write { .. } => {}
             }
         }

@@ -20,7 +20,7 @@ const TCAMSG: usize = 4;
 const TCA_ACT_INDEX: u16 = 3;
 
 /// A kind, and the number of an action of it.
-type ActionName = (String, u32);
+pub type ActionName = (String, u32);
 
 pub struct Actions<'a> {
     removed: Vec<&'a Object>,
@@ -50,9 +50,9 @@ impl<'a> Actions<'a> {
 
     /// Changes actions of filters that go while filters come that have one of the same number. The
     /// kernel lets go of an action some time after its filter, and a filter that names one that is
-    /// still there gets it as it is. Answers whether there are such that can't be changed.
-    pub fn replace_in_use(&self, filters: &Filters<'_>, pen: &mut Pen<'_>) -> bool {
-        let mut left = false;
+    /// still there gets it as it is. Answers those that can't be changed.
+    pub fn replace_in_use(&self, filters: &Filters<'_>, pen: &mut Pen<'_>) -> Vec<ActionName> {
+        let mut left = Vec::new();
         let (old, new) = (in_filters(filters.going()), in_filters(filters.coming()));
         for (name, action) in new {
             if old.get(&name).is_none_or(|old| *old == action) {
@@ -60,7 +60,7 @@ impl<'a> Actions<'a> {
             }
             // What leads to a chain is refused outside a filter.
             if leads_to_chain(&name.0, &action) {
-                left = true;
+                left.push(name);
                 continue;
             }
             let label = format!("change action {} {} of filters", name.0, name.1);
@@ -72,14 +72,8 @@ impl<'a> Actions<'a> {
     /// Removes, changes, makes.
     pub fn plan(&self, pen: &mut Pen<'_>) {
         for object in &self.removed {
-            let Some((kind, index)) = name(object) else { continue };
-            let label = format!("remove {}", object.label(pen.from));
-            let mut kind = kind.into_bytes();
-            kind.push(0);
-            let mut action = Builder::attribute(TCA_KIND, &kind);
-            action.extend(Builder::attribute(TCA_ACT_INDEX, &index.to_ne_bytes()));
-            let message = message(TC_ACTIONS.remove, PLAIN, &action);
-            pen.send(&TC_ACTIONS, label, message, &[libc::ENOENT]);
+            let Some(name) = name(object) else { continue };
+            remove(&name, &object.label(pen.from), pen);
         }
         for (objects, word, flags) in
             [(&self.changed, "change", REPLACE), (&self.added, "make", CREATE)]
@@ -91,6 +85,14 @@ impl<'a> Actions<'a> {
             }
         }
     }
+}
+
+/// Removes an action, as soon as no filter has it any more; that it went with its filter is as good.
+pub fn remove((kind, index): &ActionName, label: &str, pen: &mut Pen<'_>) {
+    let mut action = Builder::attribute(TCA_KIND, format!("{kind}\0").as_bytes());
+    action.extend(Builder::attribute(TCA_ACT_INDEX, &index.to_ne_bytes()));
+    let message = message(TC_ACTIONS.remove, PLAIN, &action);
+    pen.send(&TC_ACTIONS, format!("remove {label}"), message, &[libc::ENOENT]);
 }
 
 /// A message about one action, which is told by its attributes.

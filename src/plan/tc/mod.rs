@@ -97,18 +97,13 @@ pub fn between(from: &Control<'_>, to: &Control<'_>, side: Side, draft: &mut Dra
     let left = actions.replace_in_use(&filters, &mut pen);
     filters.clear(&mut pen);
     trees.remove(&mut pen);
-    if left {
-        let label = "wait until the actions of removed filters are gone";
-        pen.draft.wait(side, Stage::TrafficControl, &TC_ACTIONS, label, GONE);
-    }
+    left.iter().for_each(|name| {
+        actions::remove(name, &format!("action {} {} of removed filters", name.0, name.1), &mut pen)
+    });
     actions.plan(&mut pen);
     trees.make(&mut pen);
     filters.make(&mut pen);
 }
-
-/// Milliseconds after which the kernel has let go of the actions of a filter: a grace period of RCU,
-/// and its worker.
-const GONE: u64 = 100;
 
 /// Writes steps.
 struct Pen<'a> {
