@@ -24,6 +24,10 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("ipv6/route/flush", "a trigger"),
     ("netfilter/nf_conntrack_count", "a counter"),
     ("netfilter/nf_conntrack_buckets", "of the machine"),
+    (
+        "netfilter/nf_hooks_lwtunnel",
+        "of the machine: once on, it is on for all until it starts anew",
+    ),
     ("core/rps_default_mask", "processors of the machine"),
 ];
 
@@ -65,6 +69,12 @@ mod tests {
             assert!(!carried(path), "{path}");
         }
         assert!(problem("ipv4/conf/eth0.5/rp_filter").is_none());
+    }
+
+    /// One that is on can't be turned off, so that an image would be refused where it is.
+    #[test]
+    fn what_is_of_the_machine_is_not_carried() {
+        assert!(!carried("netfilter/nf_hooks_lwtunnel"));
     }
 
     #[test]
