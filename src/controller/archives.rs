@@ -106,18 +106,21 @@ impl NodeArchives {
         }
     }
 
-    /// The archive and the name of CRIU's lock, once it is stored.
+    /// The archive, once it is stored and the pod is locked for it: with the answer the runtime has the
+    /// processes restored.
     async fn stored(
         &self,
         asked: &Asked,
         meant: &Meant,
-    ) -> Result<(ArchiveStatus, Option<String>, Bytes), Refused> {
+        pod: &Pod,
+    ) -> Result<(ArchiveStatus, Bytes), Refused> {
         let object = self.waited(asked, meant, |object| verdict(object).is_some()).await?;
         let lock = object.status.as_ref().and_then(|status| status.criu_lock.clone());
         let none = || Err(Refused::Unknown("it has no archive".to_owned()));
         let stored = verdict(&object).unwrap_or_else(none)?;
-        let content = self.download(&stored).await?;
-        Ok((stored, lock, content))
+        let both = tokio::try_join!(self.download(&stored), self.lock_pod(pod, lock));
+        let (content, ()) = both?;
+        Ok((stored, content))
     }
 
     /// Brings a prepared pod to what its source's network was when it was held, beside the archive's way.
@@ -191,10 +194,8 @@ impl Archives for NodeArchives {
         }
         let pod = self.wanted(asked, uid).ok_or_else(unknown)?;
         let meant = self.meant(asked, &pod, uid).await?;
-        let ((stored, lock, content), ()) =
-            tokio::try_join!(self.stored(asked, &meant), self.updated(asked, &meant, &pod))?;
-        // Before the answer: with it the runtime has the processes restored.
-        self.lock_pod(&pod, lock).await?;
+        let ((stored, content), ()) =
+            tokio::try_join!(self.stored(asked, &meant, &pod), self.updated(asked, &meant, &pod))?;
         let size = content.len() as u64;
         let archive = Archive { digest: stored.digest, size, container: stored.container_name };
         let (asked, until) = (asked.clone(), Instant::now() + KEPT);

@@ -87,6 +87,17 @@ impl Hold {
         Err(Error::Restless { id: self.id.clone() })
     }
 
+    /// Whether it was planted on all links that there are now.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn covers(&self, pod: &Namespace, node: &Namespace) -> Result<bool, Error> {
+        let links = Links::read(pod, node)?;
+        let Some(standing) = self.read(Some(pod), node)? else { return Ok(false) };
+        let element = standing.element;
+        Ok(self.in_force(&links, standing, element).is_ok())
+    }
+
     fn in_force(
         &self,
         links: &Links,
@@ -159,7 +170,22 @@ impl Hold {
                 kernel::change(batch, self.kind, &self.table(), element);
             })?;
         }
-        Ok(())
+        match self.kind {
+            // Ends with its own time.
+            Kind::Source => Ok(()),
+            // It can be found, or never will be.
+            Kind::Successor => self.let_forward(node),
+        }
+    }
+
+    /// Keeps the node from telling clients for that long that nobody is at a silent successor's
+    /// addresses: from when it leads there until the successor has leave.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn hush(&self, pod: &Namespace, node: &Namespace, time: Duration) -> Result<(), Error> {
+        let addresses = Links::read(pod, node)?.reach.addresses;
+        self.send(node, |batch| unreachable::hush(batch, &self.table(), &addresses, time))
     }
 
     /// Makes a source's hold endless, if it is in force and was so without a break; answers whether.

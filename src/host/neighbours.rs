@@ -21,6 +21,8 @@ pub enum Error {
     Netlink(#[from] Netlink),
 }
 
+/// `NUD_REACHABLE`: usable, and confirmed some half a minute later.
+const REACHABLE: u16 = 0x02;
 /// `NUD_STALE`: usable at once, and confirmed by the first use.
 const STALE: u16 = 0x04;
 const NDA_DST: u16 = 1;
@@ -41,10 +43,9 @@ pub fn mend(
     let mut messages = Vec::new();
     for neighbour in &inside.neighbours {
         messages.push(if gateways.contains(&neighbour.address) {
-            let flags = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
-            message(libc::RTM_NEWNEIGH, flags, inside.index, neighbour.address, Some(mac))
+            known(STALE, inside.index, neighbour.address, mac)
         } else {
-            message(libc::RTM_DELNEIGH, 0, inside.index, neighbour.address, None)
+            gone(inside.index, neighbour.address)
         });
     }
     if messages.is_empty() {
@@ -64,26 +65,46 @@ pub fn mend(
 /// # Errors
 /// The kernel's.
 pub fn forget(socket: &mut Socket, device: u32, address: IpAddr) -> Result<(), Netlink> {
-    match socket.request(message(libc::RTM_DELNEIGH, 0, device, address, None)) {
+    match socket.request(gone(device, address)) {
         Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
         outcome => outcome,
     }
 }
 
-fn message(kind: u16, flags: u16, index: u32, address: IpAddr, mac: Option<&[u8]>) -> Vec<u8> {
+/// Gives a link of the socket's namespace the hardware address of a neighbour, as if it had just
+/// answered. On links without such addresses it is forgotten, as by [`forget`].
+///
+/// # Errors
+/// The kernel's.
+pub fn know(socket: &mut Socket, device: u32, address: IpAddr, mac: &[u8]) -> Result<(), Netlink> {
+    match mac.is_empty() {
+        true => forget(socket, device, address),
+        false => socket.request(known(REACHABLE, device, address, mac)),
+    }
+}
+
+fn known(state: u16, index: u32, address: IpAddr, mac: &[u8]) -> Vec<u8> {
+    let flags = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
+    let mut message = message(libc::RTM_NEWNEIGH, flags, state, index, address);
+    message.put(NDA_LLADDR, mac);
+    message.finish()
+}
+
+fn gone(index: u32, address: IpAddr) -> Vec<u8> {
+    message(libc::RTM_DELNEIGH, 0, STALE, index, address).finish()
+}
+
+fn message(kind: u16, flags: u16, state: u16, index: u32, address: IpAddr) -> Builder {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // `struct ndmsg` of `linux/neighbour.h`.
     let mut header = [0; 12];
     header[0] = family as u8;
     header[4..8].copy_from_slice(&index.to_ne_bytes());
-    header[8..10].copy_from_slice(&STALE.to_ne_bytes());
+    header[8..10].copy_from_slice(&state.to_ne_bytes());
     let mut builder = Builder::new(kind, flags, &header);
     match address {
         IpAddr::V4(v4) => builder.put(NDA_DST, &v4.octets()),
         IpAddr::V6(v6) => builder.put(NDA_DST, &v6.octets()),
     };
-    if let Some(mac) = mac {
-        builder.put(NDA_LLADDR, mac);
-    }
-    builder.finish()
+    builder
 }

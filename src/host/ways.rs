@@ -169,8 +169,10 @@ impl Ways {
         let mut record = self.record(container_id, interface)?.ok_or_else(not_prepared)?;
         record.sequence = sequence;
         self.records.put(&record).map_err(|source| self.failed(source))?;
-        Kernel::with(async |kernel| self.turn(kernel, &record).await)?;
-        self.tell(&record)?;
+        let netns = Namespace::open(&record.netns)?;
+        let inside = Inside::read(&netns, &record.interface)?;
+        Kernel::with(async |kernel| self.turn(kernel, &record, &inside.mac).await)?;
+        self.tell(&record, &netns, &inside)?;
         Ok(record)
     }
 
@@ -205,7 +207,7 @@ impl Ways {
     /// [`Error`].
     pub fn announce(&self, container_id: &str, interface: &str) -> Result<(), Error> {
         match self.record(container_id, interface)? {
-            Some(record) if record.sequence > 0 => self.tell(&record),
+            Some(record) if record.sequence > 0 => self.tell_again(&record),
             _ => Ok(()),
         }
     }
@@ -218,7 +220,7 @@ impl Ways {
         let all = self.all()?;
         all.iter()
             .filter(|one| one.pod.uid == uid && one.sequence > 0)
-            .try_for_each(|one| self.tell(one))
+            .try_for_each(|one| self.tell_again(one))
     }
 
     /// Takes the way of an attachment away; that there is none is no error. Answers its record.
@@ -325,15 +327,16 @@ impl Ways {
     }
 
     /// Makes this node lead to the pod of a record.
-    async fn turn(&self, kernel: &Kernel, record: &Record) -> Result<(), Error> {
+    async fn turn(&self, kernel: &Kernel, record: &Record, mac: &[u8]) -> Result<(), Error> {
         self.arrived(kernel, &record.kept, record.sequence).await?;
         let Some(device) = kernel.link(record.device).await? else { return Ok(()) };
         let mut socket = Socket::open(Protocol::Route)?;
         for address in &record.kept {
             // Who answered for it when it was away would now fight over it, and what was learned
-            // of it in an earlier stay may be another link's.
+            // of it in an earlier stay may be another link's. The pod need not be asked, which could
+            // not answer while it is held: a question is repeated after a second only.
             kernel.remove_proxy(*address, device.index).await?;
-            neighbours::forget(&mut socket, device.index, *address)?;
+            neighbours::know(&mut socket, device.index, *address, mac)?;
         }
         for address in &record.addresses {
             kernel.add_route(*address, &device).await?;
@@ -343,9 +346,7 @@ impl Ways {
 
     /// Announces the kept addresses from the pod's own interface: its hardware address is theirs, and
     /// a bridge learns the port.
-    fn tell(&self, record: &Record) -> Result<(), Error> {
-        let netns = Namespace::open(&record.netns)?;
-        let inside = Inside::read(&netns, &record.interface)?;
+    fn tell(&self, record: &Record, netns: &Namespace, inside: &Inside) -> Result<(), Error> {
         let all = record.kept.iter().map(|address| (*address, &inside.mac[..]));
         netns.run(|| announce(inside.index, &inside.mac, all.clone()))??;
         // What a held pod sends is not heard: the node says it as well.
@@ -354,6 +355,12 @@ impl Ways {
             Some(device) => Ok(announce(device.index, &device.mac, all)?),
             None => Ok(()),
         }
+    }
+
+    fn tell_again(&self, record: &Record) -> Result<(), Error> {
+        let netns = Namespace::open(&record.netns)?;
+        let inside = Inside::read(&netns, &record.interface)?;
+        self.tell(record, &netns, &inside)
     }
 
     /// The record of what is to be made, with what each setting had before any pod needed it changed.

@@ -15,7 +15,7 @@ use super::successor::{Place, successor, successor_name};
 use super::timeline::{Clock, Timeline};
 use crate::api::{
     ConditionType, DeletionPolicy, NETWORK_RESTORED, NetCheckpoint, NetCheckpointSpec, Reason,
-    Traffic, find, is_true,
+    Takeover, Traffic, find, is_true,
 };
 use crate::registry::reference;
 
@@ -230,13 +230,14 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
         }
     }
 
-    /// The source is silent, and was seen so; its network is stored.
+    /// The source is silent, and was seen so. Its network is read and stored while its processes are
+    /// written: nothing of it changes any more.
     async fn hold(&mut self) -> Result<NetCheckpoint, Error> {
         self.clock.begin("hold");
         let checkpoint = self.wish(&self.checkpoint, Traffic::Held);
         self.done.push(Done::Checkpoint(self.checkpoint.clone()));
         self.cluster.create_checkpoint(&checkpoint).await?;
-        let what = format!("that {} is held and its network stored", self.request.pod);
+        let what = format!("that {} is held", self.request.pod);
         let is_over = |object: Option<&NetCheckpoint>| {
             object.is_none_or(|object| has_ended(object) || is_held(object))
         };
@@ -244,13 +245,7 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
             self.cluster.checkpoint_until(&self.checkpoint, &what, self.patience(), is_over);
         let held = self.unless_interrupted(waited).await?;
         let held = held.filter(is_held).ok_or_else(|| self.failed(&what, None))?;
-        let size = held.status.as_ref().and_then(|status| status.image.as_ref());
-        let size = size.map_or(0, |image| image.size_bytes);
-        self.ended(&format!(
-            "{} on {} is silent; {size} bytes stored",
-            self.request.pod,
-            self.from()
-        ));
+        self.ended(&format!("{} on {} is silent", self.request.pod, self.from()));
         Ok(held)
     }
 
@@ -272,8 +267,10 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
             let conditions = object.status.as_ref().map(|status| status.conditions.as_slice());
             find(conditions.unwrap_or_default(), ConditionType::Archived).cloned()
         };
-        let what = "that the archive is stored".to_owned();
-        let is_over = |object: Option<&NetCheckpoint>| object.is_none_or(|one| told(one).is_some());
+        let what = "that the network and the archive are stored".to_owned();
+        let is_over = |object: Option<&NetCheckpoint>| {
+            object.is_none_or(|one| told(one).is_some() || has_ended(one))
+        };
         let waited =
             self.cluster.checkpoint_until(&self.checkpoint, &what, self.patience(), is_over);
         let object = self.unless_interrupted(waited).await?;
@@ -325,8 +322,9 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
         }
     }
 
-    /// From the point of no return on: the source goes, then what the move has needed. Never the
-    /// other way round: the NetCheckpoint's end would let the source speak.
+    /// From the point of no return on: the source goes, then what the move has needed, once the
+    /// successor has learned from it that it may speak for good. Never the other way round: the
+    /// NetCheckpoint's end would let the source speak.
     async fn end(mut self) -> Result<Moved, Error> {
         let left = |what: String, successor: &str| {
             let successor = successor.to_owned();
@@ -339,6 +337,12 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
             .delete_pod(name, self.source.metadata.uid.clone(), GONE)
             .await
             .map_err(left(format!("the silent pod {name}"), &self.name))?;
+        let what = format!("that {} has taken over", self.name);
+        let is_over = |object: Option<&NetCheckpoint>| object.is_none_or(is_taken_over);
+        self.cluster
+            .checkpoint_until(&self.checkpoint, &what, GONE, is_over)
+            .await
+            .map_err(left(format!("the NetCheckpoint {}", self.checkpoint), &self.name))?;
         self.cluster
             .delete_checkpoint(&self.checkpoint)
             .await
@@ -419,8 +423,13 @@ fn mark(source: &Pod) -> String {
 
 fn is_held(checkpoint: &NetCheckpoint) -> bool {
     let conditions = checkpoint.status.as_ref().map(|status| status.conditions.as_slice());
-    let conditions = conditions.unwrap_or_default();
-    is_true(conditions, ConditionType::Held) && is_true(conditions, ConditionType::Ready)
+    is_true(conditions.unwrap_or_default(), ConditionType::Held)
+}
+
+/// Whether a successor knows that its source is fenced, and speaks for good.
+fn is_taken_over(checkpoint: &NetCheckpoint) -> bool {
+    let restores = checkpoint.status.iter().flat_map(|status| &status.restores);
+    restores.into_iter().any(|one| one.takeover == Some(Takeover::Done))
 }
 
 fn is_ready(checkpoint: &NetCheckpoint) -> bool {

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::lab::{Namespace, Storage, eventually, kill_agent, run_folder};
+use crate::lab::{Namespace, Storage, eventually, kill_agent, on_node, run_folder};
 use crate::programs::{Client, traffic};
 use crate::wire::Wire;
 
@@ -105,6 +105,17 @@ fn nothing_but(namespace: &Namespace, pod: &str) {
     }
 }
 
+/// Nothing is left of the hold of a pod that has taken over: leave would end with its source's time.
+#[track_caller]
+fn speaks_for_good(pod: &Value) {
+    let (node, uid) = (pod["spec"]["nodeName"].as_str(), pod["metadata"]["uid"].as_str());
+    let table = format!("netckpt-wait-{}", uid.expect("it has one"));
+    let node = node.expect("it is on one");
+    eventually("it speaks for good", || {
+        (!on_node(node, &["nft", "list", "tables"]).contains(&table)).then_some(())
+    });
+}
+
 fn archives_of(folder: &Path, namespace: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -127,6 +138,7 @@ fn there_and_back(more: &[&str], what: impl Fn(&[String]) -> Vec<String>) -> Val
         let told = namespace.running(&pod);
         assert_eq!(addresses(&told), ips, "the pod keeps its addresses");
         assert_eq!(told["spec"]["nodeName"], node);
+        speaks_for_good(&told);
     }
     // The client's retransmission timer has grown to as much as the pause was long.
     std::thread::sleep(Duration::from_millis(5000));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use netckpt::hold::{Element, Kind};
 
+use crate::netns::Ns;
 use crate::world::{CLIENT, POD, POD6, Wire, World, eventually, hold, note};
 
 #[test]
@@ -81,4 +82,48 @@ fn it_is_planted_again_without_a_gap_on_what_there_is_then() {
     assert!(!world.answers(&world.near, POD));
     one.lift(Some(&pod), &node).unwrap();
     eventually("it speaks", || world.answers(&world.near, POD));
+}
+
+/// From when its node leads to it until it may answer, the node does not say that nobody is there; what
+/// comes for it is not kept from it.
+#[test]
+fn its_node_does_not_say_that_nobody_is_there() {
+    let world = World::new("hush");
+    let (pod, node) = (world.pod.open(), world.node.open());
+    world.reachable();
+    let one = hold("pod-uid", Kind::Successor);
+    one.plant(&pod, &node, Element::None, &note()).unwrap();
+    one.hush(&pod, &node, Duration::from_secs(60)).unwrap();
+    assert!(one.covers(&pod, &node).unwrap());
+    world.node.sh("ip neigh flush dev cni0; ip -6 neigh flush dev cni0");
+    let wire = Wire::on(&world.far, "icmp[0] == 3 or icmp6[0] == 1");
+    let ask = |address| {
+        let _ = world.far.try_run(&["ping", "-c", "6", "-i", "1", "-W", "1", address]);
+    };
+    ask(POD);
+    ask(POD6);
+    wire.is_silent();
+    // Of others it goes on telling.
+    ask("10.61.0.77");
+    assert!(wire.seen().contains("10.61.0.77 unreachable"), "{}", wire.seen());
+
+    one.let_ip(&pod, &node, Duration::from_secs(60)).unwrap();
+    let mac = |at: &Ns, device: &str| {
+        let link = at.run(&["ip", "-br", "link", "show", device]);
+        link.split_whitespace().nth(2).unwrap().to_owned()
+    };
+    let (pods, nodes) = (mac(&world.pod, "eth0"), mac(&world.node, "cni0"));
+    for (address, gateway) in [(POD, "10.61.0.1"), (POD6, "fd61::1")] {
+        let know = |address, mac, device| {
+            format!("neigh replace {address} lladdr {mac} dev {device} nud reachable")
+        };
+        world.node.ip(&know(address, &pods, "cni0"));
+        world.pod.ip(&know(gateway, &nodes, "eth0"));
+        assert!(world.answers(&world.far, address), "who knows {address} reaches it");
+    }
+    let of_it = "nft list tables inet | grep -c netckpt-wait || true";
+    assert_eq!(world.node.sh(of_it).trim(), "1");
+    one.set(Some(&pod), &node, Element::For(Duration::from_secs(60))).unwrap();
+    assert_eq!(world.node.sh(of_it).trim(), "0");
+    world.reachable();
 }

@@ -12,6 +12,7 @@ use super::error::RestoreError;
 use super::occupied;
 use super::paths;
 use super::rebuild::{Rebuild, Rebuilt, Wait};
+use super::seen;
 use super::tell::Timings;
 use super::wanted::{self, Wanted};
 use super::{lock, on_thread};
@@ -51,6 +52,7 @@ impl Course<'_> {
         // Who waits for its turn does not mind that the source still has the addresses.
         let status = checkpoint.status.as_ref();
         let held = status.and_then(|status| status.source_pod_uid.clone()).filter(|_| waits);
+        let left = seen::held_for(&checkpoint);
         let criu_lock = status.and_then(|status| status.criu_lock.clone());
         let source = wanted::source(self.agent, &checkpoint).await;
         let captured = checkpoint.status.as_ref().and_then(|status| status.source_pod_uid.clone());
@@ -91,7 +93,7 @@ impl Course<'_> {
                 sequence: (!is_prepared).then_some(sequence),
                 on_unsupported,
                 given_up: &flag,
-                wait: waits.then_some(Wait { lock: criu_lock.as_deref() }),
+                wait: waits.then_some(Wait { lock: criu_lock.as_deref(), left }),
             };
             rebuild.run(&ways)
         });

@@ -11,6 +11,7 @@ pub mod succession;
 mod tell;
 pub mod update;
 mod wanted;
+mod watched;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -39,6 +39,8 @@ pub struct Rebuild<'a> {
 pub struct Wait<'a> {
     /// CRIU's lock, which it lifts itself once the pod's sockets are there.
     pub lock: Option<&'a str>,
+    /// Time until the source's hold ends, where that is held.
+    pub left: Option<Duration>,
 }
 
 /// What was rebuilt.
@@ -96,7 +98,8 @@ impl Rebuild<'_> {
         let report = report.inspect_err(|_| self.let_go(&node))?;
         // On what there is now; a pair that was made anew leads nowhere yet.
         let waiting = self.hold(&node).and_then(|()| self.waiting(&node));
-        let led = waiting.and_then(|waiting| Ok((waiting, self.lead(ways, bridge, &before)?)));
+        let led =
+            waiting.and_then(|waiting| Ok((waiting, self.lead(ways, &node, bridge, &before)?)));
         match led {
             Ok((waiting, (restored, Attached { record, lacks }))) => {
                 Ok(Rebuilt { restored, report, record, lacks, waiting })
@@ -125,6 +128,14 @@ impl Rebuild<'_> {
         Ok(())
     }
 
+    /// While it is silent the node does not tell that nobody is there.
+    fn hush(&self, node: &Namespace) -> Result<(), RestoreError> {
+        match self.wait.and_then(|wait| wait.left) {
+            Some(left) => Ok(self.own_hold()?.hush(self.netns, node, left)?),
+            None => Ok(()),
+        }
+    }
+
     fn waiting(&self, node: &Namespace) -> Result<Option<Listed>, RestoreError> {
         if self.wait.is_none() {
             return Ok(None);
@@ -151,6 +162,7 @@ impl Rebuild<'_> {
     fn lead(
         &self,
         ways: &Ways,
+        node: &Namespace,
         bridge: Option<u32>,
         before: &Inside,
     ) -> Result<(Restored, Attached), RestoreError> {
@@ -172,8 +184,8 @@ impl Rebuild<'_> {
         let mut attached = ways.prepare(&way)?;
         attached.lacks.extend(untracked);
         if let Some(sequence) = self.sequence {
-            let switched = ways.switch(self.container_id, self.interface, sequence);
-            attached.record = switched.inspect_err(|_| {
+            let switch = || Ok(ways.switch(self.container_id, self.interface, sequence)?);
+            attached.record = self.hush(node).and_then(|()| switch()).inspect_err(|_| {
                 // The first error is the one to tell; what can't be undone now is in the record.
                 let _ = ways.detach(self.container_id, self.interface);
             })?;

@@ -1,6 +1,9 @@
 //! What a successor's agent reads from objects. Pure.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::{ConditionStatus, ConditionType, NetCheckpoint, RELEASE, Reason, find};
@@ -23,6 +26,12 @@ pub(super) fn told(checkpoint: Option<&NetCheckpoint>) -> Told {
         Some(held) if held.reason == Reason::SourceGone.as_str() => Told::Gone,
         Some(_) => Told::Ended,
     }
+}
+
+/// How long the source's hold still lasts; none where it ends by no time, or there is none.
+pub(super) fn held_for(checkpoint: &NetCheckpoint) -> Option<Duration> {
+    let until = checkpoint.status.as_ref()?.held_until.as_ref()?;
+    Duration::try_from(until.0.duration_since(Timestamp::now())).ok()
 }
 
 /// Namespace and name of the NetCheckpoint, as a restore has noted them beside the hold.

@@ -3,18 +3,20 @@
 //! [`crate::hold::protocol`] says.
 
 use std::collections::BTreeSet;
+use std::future::pending;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::events::EventType;
-use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::seen::{about, has_ended, has_started, is_manual, told};
+use super::seen::{about, has_ended, has_started, held_for, is_manual, told};
 use super::tell::{self, Unwritten};
+use super::watched::Watched;
 use crate::api::{
     self, ConditionType, NetCheckpoint, PREPARE_FROM, RESTORE_FROM, RestoreReason, find,
 };
@@ -26,12 +28,10 @@ use crate::hold::{self, Element, Hold, Kind, Listed, mark};
 use crate::host::Ways;
 use crate::netns::Namespace;
 
-/// Pause between two looks at the object and the kernel.
+/// Longest pause between two looks; changes of the object, and CRIU's, are seen at once.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The same while there is nothing to take over from yet.
 const IDLE: Duration = Duration::from_millis(500);
-/// Longest wait for the API server's answer.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Something could not be asked or done; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +103,8 @@ pub async fn run(agent: SharedAgent) {
 struct Succession<'a> {
     agent: &'a SharedAgent,
     listed: Arc<Listed>,
-    /// Namespace and name of the NetCheckpoint.
-    about: Option<(String, String)>,
+    /// The NetCheckpoint, once its name is known.
+    watched: Option<Watched>,
     /// CRIU's lock, once it was seen planted.
     lock: Option<Lock>,
     /// Whether CRIU has lifted it.
@@ -118,12 +118,34 @@ struct Look {
     view: Successor,
     /// How long leave may be.
     left: Option<Duration>,
+    /// Whether it has leave for IP and none for ARP.
+    only_ip: bool,
+}
+
+/// What was seen of its kernel.
+struct Seen {
+    kernel: SuccessorKernel,
+    /// Whether the pod's links are there.
+    is_linked: bool,
+    /// Whether somebody has released it by hand.
+    released: bool,
+    /// As [`Look::only_ip`].
+    only_ip: bool,
 }
 
 impl<'a> Succession<'a> {
     fn new(agent: &'a SharedAgent, listed: Listed) -> Self {
-        let about = about(&listed.note.0);
-        Self { agent, listed: Arc::new(listed), about, lock: None, lifted: None }
+        let mut new =
+            Self { agent, listed: Arc::new(listed), watched: None, lock: None, lifted: None };
+        new.watch_object(about(&new.listed.note.0));
+        new
+    }
+
+    fn watch_object(&mut self, about: Option<(String, String)>) {
+        let Some(about) = about else { return };
+        if self.watched.as_ref().is_none_or(|watched| watched.about != about) {
+            self.watched = Some(Watched::new(self.agent.client.clone(), about));
+        }
     }
 
     async fn run(mut self) {
@@ -132,27 +154,51 @@ impl<'a> Succession<'a> {
                 Ok(Some(pause)) => pause,
                 Ok(None) => return,
                 // Whoever was first is seen at the next look.
-                Err(Setback::Write(Unwritten::Overtaken)) => continue,
+                Err(Setback::Write(Unwritten::Overtaken)) => {
+                    self.watched.as_mut().map(Watched::doubt);
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(pod = %self.listed.hold.id, %error, "taking over");
                     IDLE
                 }
             };
-            match &mut self.lifted {
-                Some(lifted) if !*lifted.borrow() => {
-                    if let Ok(Err(_)) = timeout(pause, lifted.changed()).await {
-                        // Whoever watched has ended; the kernel is looked at all the same.
-                        sleep(pause).await;
-                    }
-                }
-                _ => sleep(pause).await,
-            }
+            let _ = timeout(pause, self.changed()).await;
         }
+    }
+
+    /// Waits until CRIU's lock is lifted or the object changes.
+    async fn changed(&mut self) {
+        let lifted = async {
+            match &mut self.lifted {
+                Some(lifted) if !*lifted.borrow() => lifted.changed().await.is_ok(),
+                _ => false,
+            }
+        };
+        // Where it is lifted, or whoever watched has ended, the kernel is looked at all the same.
+        let lifted = async {
+            if !lifted.await {
+                pending().await
+            }
+        };
+        let told = async {
+            match &mut self.watched {
+                Some(watched) => watched.changed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! { () = lifted => {}, () = told => {} }
     }
 
     /// One look and what follows from it: the pause to the next, none at the end.
     async fn turn(&mut self) -> Result<Option<Duration>, Setback> {
         let look = self.look().await?;
+        if look.only_ip && look.view.is_live {
+            // It was given while CRIU lifted its lock, or by an agent that is gone.
+            let listed = self.listed.clone();
+            blocking(move || Ok(widen(&listed)?)).await?;
+            self.announce().await;
+        }
         let step = look.view.step();
         if step == SuccessorStep::Nothing {
             return Ok(self.rest(&look).await);
@@ -203,11 +249,11 @@ impl<'a> Succession<'a> {
         let pod = pods.into_iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid.as_str()));
         if let Some(pod) = &pod {
             let name = pod.annotations().get(RESTORE_FROM).map(|name| name.trim().to_owned());
-            self.about = pod.namespace().zip(name);
+            self.watch_object(pod.namespace().zip(name));
         }
         let checkpoint = self.checkpoint().await?;
         self.plant_lock(checkpoint.as_ref()).await?;
-        let (kernel, is_linked, released) = self.kernel().await?;
+        let Seen { kernel, is_linked, released, only_ip } = self.kernel().await?;
         let status = checkpoint.as_ref().and_then(|checkpoint| checkpoint.status.clone());
         let status = status.unwrap_or_default();
         let mut takeover = Takeover::None;
@@ -220,10 +266,7 @@ impl<'a> Succession<'a> {
                 is_taken |= written.is_taken();
             }
         }
-        let until = status.held_until.as_ref().map(|until| until.0);
-        let left = until.and_then(|until| {
-            Duration::try_from(until.duration_since(Timestamp::now())).ok()?.checked_sub(SKEW)
-        });
+        let left = checkpoint.as_ref().and_then(held_for).and_then(|left| left.checked_sub(SKEW));
         let lifted = self.lifted.as_ref().map(|lifted| *lifted.borrow());
         let starts = || pod.as_ref().is_some_and(|pod| has_started(pod) && !is_manual(pod));
         let is_live = released || lifted.unwrap_or_else(starts);
@@ -242,15 +285,13 @@ impl<'a> Succession<'a> {
             // The watch may lag behind a pod that is new; one that is gone has no links.
             has_failed: !is_linked || pod.as_ref().is_some_and(|pod| has_ended(pod)),
         };
-        Ok(Look { pod, checkpoint, view, left })
+        Ok(Look { pod, checkpoint, view, left, only_ip })
     }
 
-    async fn checkpoint(&self) -> Result<Option<NetCheckpoint>, Setback> {
-        let Some((namespace, name)) = &self.about else { return Ok(None) };
-        let api: Api<NetCheckpoint> = Api::namespaced(self.agent.client.clone(), namespace);
-        match timeout(DEADLINE, api.get_opt(name)).await {
-            Ok(answer) => answer.map_err(|error| Setback::Api(error.to_string())),
-            Err(_) => Err(Setback::Api(format!("no answer within {DEADLINE:?}"))),
+    async fn checkpoint(&mut self) -> Result<Option<NetCheckpoint>, Setback> {
+        match &mut self.watched {
+            Some(watched) => watched.object().await.map_err(Setback::Api),
+            None => Ok(None),
         }
     }
 
@@ -274,10 +315,11 @@ impl<'a> Succession<'a> {
         Ok(())
     }
 
-    /// Tells when the lock is gone; leave for all follows in the same moment, if there is leave.
+    /// Tells when the lock is gone; leave for all follows in the same moment, if there is leave, and the
+    /// links hear where the addresses are: whoever has asked for them meanwhile was not answered.
     fn watch(&self, mut watch: criu::Watch, lock: Lock) -> watch::Receiver<bool> {
         let (sender, receiver) = watch::channel(false);
-        let listed = self.listed.clone();
+        let (listed, folder) = (self.listed.clone(), self.attachments());
         tokio::task::spawn_blocking(move || {
             while !sender.is_closed() {
                 match watch.gone(&lock, IDLE) {
@@ -287,6 +329,7 @@ impl<'a> Succession<'a> {
                             tracing::warn!(pod = %listed.hold.id, %error, "giving leave for all");
                         }
                         sender.send_replace(true);
+                        announce(&listed, &folder);
                         return;
                     }
                     Err(error) => {
@@ -299,9 +342,7 @@ impl<'a> Succession<'a> {
         receiver
     }
 
-    /// What the kernel does, whether the pod's links are there, and whether somebody has released it
-    /// by hand.
-    async fn kernel(&self) -> Result<(SuccessorKernel, bool, bool), Setback> {
+    async fn kernel(&self) -> Result<Seen, Setback> {
         let listed = self.listed.clone();
         blocking(move || {
             let node = Namespace::current().map_err(hold::Error::from)?;
@@ -309,6 +350,8 @@ impl<'a> Succession<'a> {
             let standing = listed.hold.read(inside.as_ref(), &node)?;
             let is_linked = inside.is_some() && listed.is_linked(&node)?;
             let is_marked = inside.map(|pod| mark::is_set(&pod, mark::LIVE)).transpose()?;
+            let has = |one: &hold::Standing| (one.element.is_there(), one.ip.is_there());
+            let only_ip = is_linked && standing.as_ref().map(has) == Some((false, true));
             let kernel = match standing {
                 // Without links it says nothing, whatever is left of its hold.
                 _ if !is_linked => SuccessorKernel::Silent,
@@ -316,12 +359,12 @@ impl<'a> Succession<'a> {
                 Some(one) if one.element.is_there() || one.ip.is_there() => SuccessorKernel::Leave,
                 Some(_) => SuccessorKernel::Silent,
             };
-            Ok((kernel, is_linked, is_marked.unwrap_or_default()))
+            Ok(Seen { kernel, is_linked, released: is_marked.unwrap_or_default(), only_ip })
         })
         .await
     }
 
-    async fn act(&self, look: &Look, step: SuccessorStep) -> Result<(), Setback> {
+    async fn act(&mut self, look: &Look, step: SuccessorStep) -> Result<(), Setback> {
         match step {
             SuccessorStep::Nothing => Ok(()),
             SuccessorStep::TellClaimed => self.write(look, api::Takeover::Claimed).await,
@@ -358,14 +401,15 @@ impl<'a> Succession<'a> {
         }
     }
 
-    /// Tells the links where the addresses are: while it was held, nobody heard.
+    fn attachments(&self) -> PathBuf {
+        self.agent.state_dir.join("attachments")
+    }
+
     async fn announce(&self) {
-        let folder = self.agent.state_dir.join("attachments");
-        let uid = self.listed.hold.id.to_string();
-        let told = move || Ways::open(&folder)?.announce_pod(&uid);
-        let told = tokio::task::spawn_blocking(told).await.map_err(|panic| panic.to_string());
-        if let Err(error) = told.and_then(|told| told.map_err(|error| error.to_string())) {
-            tracing::warn!(pod = %self.listed.hold.id, error, "its addresses can't be announced");
+        let (listed, folder) = (self.listed.clone(), self.attachments());
+        let told = tokio::task::spawn_blocking(move || announce(&listed, &folder));
+        if let Err(panic) = told.await {
+            tracing::warn!(pod = %self.listed.hold.id, %panic, "announcing its addresses broke off");
         }
     }
 
@@ -384,14 +428,18 @@ impl<'a> Succession<'a> {
         .await
     }
 
-    async fn write(&self, look: &Look, takeover: api::Takeover) -> Result<(), Setback> {
+    async fn write(&mut self, look: &Look, takeover: api::Takeover) -> Result<(), Setback> {
         let Some(checkpoint) = &look.checkpoint else {
             // Nobody is left to be told; what it told last holds.
             return Ok(());
         };
         let uid = self.listed.hold.id.as_str();
-        tell::takeover(self.agent, checkpoint, look.pod.as_deref(), uid, takeover).await?;
+        let pod = look.pod.as_deref();
+        let written = tell::takeover(self.agent, checkpoint, pod, uid, takeover).await?;
         tracing::info!(pod = uid, ?takeover, "told");
+        if let Some(watched) = &mut self.watched {
+            watched.written(written);
+        }
         Ok(())
     }
 
@@ -431,6 +479,14 @@ impl<'a> Succession<'a> {
 
 fn is_prepared(pod: &Pod) -> bool {
     pod.annotations().contains_key(PREPARE_FROM)
+}
+
+/// Tells the links where the addresses are: while the pod was held, nobody heard.
+fn announce(listed: &Listed, folder: &Path) {
+    let uid = listed.hold.id.as_str();
+    if let Err(error) = Ways::open(folder).and_then(|ways| ways.announce_pod(uid)) {
+        tracing::warn!(pod = uid, %error, "its addresses can't be announced");
+    }
 }
 
 /// Leave for IP becomes leave for all, for the time that is left of it.

@@ -117,6 +117,7 @@ pub enum Unwritten {
 }
 
 /// Writes how far a pod is in taking over, on the condition that the object is still as it was seen.
+/// Answers the object as it is then.
 ///
 /// # Errors
 /// [`Unwritten`].
@@ -126,7 +127,7 @@ pub async fn takeover(
     pod: Option<&Pod>,
     uid: &str,
     takeover: Takeover,
-) -> Result<(), Unwritten> {
+) -> Result<NetCheckpoint, Unwritten> {
     let restores = checkpoint.status.iter().flat_map(|status| &status.restores);
     let before = restores.clone().find(|one| one.pod_uid == uid);
     let name = pod.map(ResourceExt::name_any).or_else(|| before.map(|one| one.pod_name.clone()));
@@ -134,19 +135,18 @@ pub async fn takeover(
     if takeover == Takeover::Live {
         live_at = live_at.or_else(|| Some(MicroTime(Timestamp::now())));
     }
+    // Whole by itself: the rest is written by another manager, later, or, of a pod that was prepared from
+    // an earlier checkpoint, to that one and never here. What an apply leaves out goes.
     let mut entry = json!({
         "podUID": uid,
         "podName": name,
         "nodeName": agent.node,
+        "state": RestoreState::Restored,
+        "reason": RestoreReason::Restored.as_str(),
         "takeover": takeover,
     });
     if let Some(at) = live_at {
         entry["liveAt"] = json!(at);
-    }
-    if before.is_none() {
-        // The rest of the entry is on its way; it is written under another manager, which wins.
-        entry["state"] = json!(RestoreState::Restored);
-        entry["reason"] = json!(RestoreReason::Restored.as_str());
     }
     let mut object = identity(checkpoint, json!({"restores": [entry]}));
     object["metadata"]["resourceVersion"] = json!(checkpoint.resource_version());
@@ -157,7 +157,7 @@ pub async fn takeover(
     let name = checkpoint.name_any();
     let write = api.patch_status(&name, &manager, &patch);
     match timeout(DEADLINE, write).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(object)) => Ok(object),
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
             Err(Unwritten::Overtaken)
         }

@@ -4,12 +4,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::course;
 use super::error::RestoreError;
+use super::seen::held_for;
 use super::{on_thread, paths};
 use crate::api::NetCheckpoint;
 use crate::controller::SharedAgent;
@@ -47,7 +49,8 @@ pub async fn update(
     let ips: Vec<IpAddr> = status.pod_ips.iter().filter_map(|ip| ip.parse().ok()).collect();
     let sequence = paths::next(agent, &ips);
     let ways = ways.clone();
-    let led = on_thread(move || converge(&ways, &record, &image, &ips, sequence)).await;
+    let left = held_for(checkpoint);
+    let led = on_thread(move || converge(&ways, &record, &image, &ips, (sequence, left))).await;
     let led = led.map_err(RestoreError::Thread)??;
     if let Err(why) = paths::publish(agent, &led).await {
         // It is tried again; the way on this node is there.
@@ -61,7 +64,7 @@ fn converge(
     record: &Record,
     image: &Image,
     pod_ips: &[IpAddr],
-    sequence: i64,
+    (sequence, left): (i64, Option<Duration>),
 ) -> Result<Record, RestoreError> {
     let netns = Namespace::open(&record.netns).map_err(restore::Error::from)?;
     let node = Namespace::current().map_err(restore::Error::from)?;
@@ -79,9 +82,14 @@ fn converge(
             tracing::warn!(?untracked, pod = record.pod.name, "flows of the node");
         }
     }
-    // On what there is now: a link that was made anew would speak.
+    // On what there is now: a link that was made anew would speak. What it may already say stays.
     let hold = Hold { id: record.pod.uid.parse()?, kind: Kind::Successor };
-    let note = Note(format!("successor {}/{}", record.pod.namespace, record.pod.name));
-    hold.plant(&netns, &node, Element::None, &note)?;
+    if !hold.covers(&netns, &node)? {
+        let note = Note(format!("successor {}/{}", record.pod.namespace, record.pod.name));
+        hold.plant(&netns, &node, Element::None, &note)?;
+    }
+    if let Some(left) = left {
+        hold.hush(&netns, &node, left)?;
+    }
     Ok(ways.switch(&record.container_id, &record.interface, sequence)?)
 }
