@@ -58,7 +58,7 @@ pub(super) async fn ship(agent: &Agent, checkpoint: &NetCheckpoint) -> Result<()
     if now == find(conditions, ConditionType::Archived) {
         return Ok(());
     }
-    record::status(agent, checkpoint, &status).await?;
+    record::step(agent, checkpoint, &status).await?;
     if outcome.is_ok() {
         forget(&agent.checkpoints_dir.join(name)).await;
     }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::course::{self, Step};
 use super::judge;
-use crate::api::{FINALIZER, GROUP, NetCheckpoint, NetCheckpointStatus, Reason, VERSION};
+use crate::api::{ARCHIVE, FINALIZER, GROUP, NetCheckpoint, NetCheckpointStatus, Reason, VERSION};
 use crate::controller::{Agent, reference};
 
 /// Field manager of the source role's part of the status, the same for every agent: before a claim
@@ -57,6 +57,45 @@ pub async fn status(
     let name = checkpoint.name_any();
     let api = api(agent, checkpoint);
     answered(api.patch_status(&name, &parameters, &Patch::Apply(object))).await
+}
+
+/// As [`status`], and once more where only that has changed which others write beside: a successor's
+/// entry, CRIU's lock. For steps that these don't touch; whose turn it is must be settled by [`status`].
+///
+/// # Errors
+/// As [`status`].
+pub async fn step(
+    agent: &Agent,
+    checkpoint: &NetCheckpoint,
+    new: &NetCheckpointStatus,
+) -> Result<NetCheckpoint, RecordError> {
+    /// A pod that moves is written to a few times by others.
+    const TRIES: u32 = 4;
+    let mut seen = checkpoint.clone();
+    for _ in 0..TRIES {
+        match status(agent, &seen, new).await {
+            Err(RecordError::Overtaken) => {}
+            outcome => return outcome,
+        }
+        let name = checkpoint.name_any();
+        let now = answered(api(agent, checkpoint).get(&name)).await?;
+        if own(&now) != own(checkpoint) {
+            break;
+        }
+        seen = now;
+    }
+    Err(RecordError::Overtaken)
+}
+
+/// What steps are taken from: all but what others write beside.
+fn own(checkpoint: &NetCheckpoint) -> impl PartialEq + use<> {
+    let mut status = checkpoint.status.clone().unwrap_or_default();
+    status.restores.clear();
+    status.criu_lock = None;
+    let metadata = &checkpoint.metadata;
+    let archive = checkpoint.annotations().get(ARCHIVE).cloned();
+    let version = (metadata.uid.clone(), metadata.generation, metadata.deletion_timestamp.clone());
+    (version, archive, status)
 }
 
 /// Tells CRIU's lock in the held pod's namespace, whatever else has changed meanwhile.
@@ -232,4 +271,31 @@ pub fn shown(checkpoint: &NetCheckpoint) -> String {
 pub fn time_left(checkpoint: &NetCheckpoint) -> Option<Duration> {
     let left = judge::deadline(checkpoint).duration_since(Timestamp::now());
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{ConditionType, NetCheckpointSpec, set};
+
+    #[test]
+    fn what_others_write_beside_does_not_overtake_a_step() {
+        let mut seen = NetCheckpoint::new("web", NetCheckpointSpec::of_pod("web"));
+        seen.metadata.resource_version = Some("7".into());
+        let mut now = seen.clone();
+        now.metadata.resource_version = Some("8".into());
+        now.status.get_or_insert_default().criu_lock = Some("CRIU-1".into());
+        assert!(own(&now) == own(&seen));
+        let mut told = now.clone();
+        let conditions = &mut told.status.get_or_insert_default().conditions;
+        let (held, reason) = (ConditionType::Held, Reason::TimedOut.as_str());
+        set(conditions, held, false, reason, "", None, Timestamp::UNIX_EPOCH);
+        assert!(own(&told) != own(&seen));
+        let mut named = now.clone();
+        named.annotations_mut().insert(ARCHIVE.into(), "a.tar".into());
+        assert!(own(&named) != own(&seen));
+        now.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+        assert!(own(&now) != own(&seen));
+    }
 }

@@ -95,20 +95,24 @@ pub(super) async fn reconcile(
     }
 }
 
-/// The hold first: what it needs can't wait.
+/// The hold first: what it needs can't wait. What comes of an outdated view is told by the watch.
 async fn held_or_not(
     agent: &SharedAgent,
     mut checkpoint: NetCheckpoint,
 ) -> Result<Action, RecordError> {
-    let kept = holding::keep(agent, &mut checkpoint).await?;
+    let seen = checkpoint.clone();
+    // A silent pod waits for its archive, and its hold can't wait for that.
+    let keep = holding::keep(agent, &mut checkpoint);
+    let (kept, shipped) = tokio::join!(keep, archive::ship(agent, &seen));
+    let kept = kept?;
     if matches!(kept, Kept::Again(_)) {
         lock::watch(agent, &checkpoint);
     }
     if !judge::has_ended(&checkpoint) {
         return go_on(agent, &checkpoint).await;
     }
+    shipped?;
     settled(agent, &checkpoint).await;
-    archive::ship(agent, &checkpoint).await?;
     Ok(match kept {
         Kept::Again(pause) => Action::requeue(pause),
         Kept::Settled => Action::await_change(),
@@ -251,7 +255,7 @@ async fn tell_captured(
     let took = Duration::from_micros(spooled.manifest.evidence.micros);
     let capture = Capture { manifest: &spooled.manifest, took };
     let status = course::captured(seen, capture, Timestamp::now());
-    record::status(agent, seen, &status).await
+    record::step(agent, seen, &status).await
 }
 
 /// Captures, under a hold where one is asked for: it is in force before anything is read. That it is
@@ -348,7 +352,7 @@ async fn store(
         format_version: i32::try_from(image::FORMAT_VERSION).unwrap_or(i32::MAX),
     };
     let status = course::stored(seen, &spooled.manifest, image, took, Timestamp::now());
-    *seen = record::status(agent, seen, &status).await?;
+    *seen = record::step(agent, seen, &status).await?;
     let reason = Reason::CheckpointCompleted;
     agent.metrics.captured(reason.as_str());
     let message = find(&status.conditions, ConditionType::Ready).map(|c| c.message.as_str());
