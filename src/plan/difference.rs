@@ -1,6 +1,6 @@
 //! How two sections of a class differ, object by object.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use super::Group;
@@ -36,7 +36,7 @@ pub fn delta<'a>(
     counts: impl Fn(&Object) -> bool,
 ) -> Delta<'a> {
     let mut delta = Delta::default();
-    let mut old: BTreeMap<&str, &Object> = BTreeMap::new();
+    let mut old: HashMap<&str, &Object> = HashMap::with_capacity(from.len());
     old.extend(from.iter().filter(|object| counts(object)).map(|o| (o.key.as_str(), o)));
     for to in to.iter().filter(|object| counts(object)) {
         let Some(from) = old.remove(to.key.as_str()) else {
@@ -52,7 +52,9 @@ pub fn delta<'a>(
         }
     }
     let left = |object: &&Object| old.contains_key(object.key.as_str());
-    delta.removed.extend(from.iter().filter(left));
+    if !old.is_empty() {
+        delta.removed.extend(from.iter().filter(left));
+    }
     delta
 }
 

@@ -4,7 +4,7 @@
 //! `all` are copied to every device and to `default` (`forwarding`, `disable_ipv6`), and IPv4's
 //! `default` to every device that was never told otherwise. A new device starts with `default`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Stage;
 use super::difference::delta;
@@ -55,7 +55,7 @@ pub fn is_secret(path: &str) -> bool {
 /// Plans the sysctls.
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     let (from, to) = (sides.from.of(&SYSCTLS), sides.to.of(&SYSCTLS));
-    let wanted: BTreeMap<&str, &[u8]> = to.iter().map(|o| (o.key.as_str(), value(o))).collect();
+    let wanted: HashMap<&str, &[u8]> = to.iter().map(|o| (o.key.as_str(), value(o))).collect();
     let made: BTreeSet<&str> = Link::all(sides.to.of(&LINKS))
         .iter()
         .filter(|link| draft.made.contains(&link.index))
@@ -67,7 +67,7 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     writes.extend(delta.changed.iter().map(|changed| (changed.to.key.as_str(), value(changed.to))));
     let secrets = delta.added.iter().filter(|object| is_secret(&object.key));
     writes.extend(secrets.map(|object| (object.key.as_str(), value(object))));
-    let there: BTreeSet<&str> = from.iter().map(|object| object.key.as_str()).collect();
+    let there: HashSet<&str> = from.iter().map(|object| object.key.as_str()).collect();
     let also = reached(&writes);
     writes.extend(wanted.iter().filter(|(path, _)| there.contains(*path) && also(path)));
     writes.extend(
@@ -98,7 +98,7 @@ fn reached(writes: &BTreeMap<&str, &[u8]>) -> impl Fn(&str) -> bool + use<> {
 }
 
 /// Whether a new device has this value by itself, from `default` as it shall be.
-fn inherits(path: &str, value: &[u8], wanted: &BTreeMap<&str, &[u8]>) -> bool {
+fn inherits(path: &str, value: &[u8], wanted: &HashMap<&str, &[u8]>) -> bool {
     let Some(per) = PerDevice::of(path) else { return false };
     let default = format!("{}/default/{}", per.tree, per.name);
     per.name != "mtu" && wanted.get(default.as_str()) == Some(&value)

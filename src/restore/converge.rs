@@ -37,23 +37,40 @@ pub struct Goal {
     pub known_ends_only: bool,
 }
 
+/// The namespace before anything is done.
+#[derive(Debug)]
+pub struct First {
+    objects: Objects,
+    took: Duration,
+}
+
+/// Reads it.
+pub fn first(hands: &mut Hands) -> Result<First, Error> {
+    let start = Instant::now();
+    Ok(First { objects: hands.look()?, took: start.elapsed() })
+}
+
 /// Plans and does nothing.
-pub fn look(hands: &mut Hands, goal: &Goal) -> Result<Report, Error> {
-    let now = hands.look()?;
-    let terms = terms(hands, &now, goal)?;
-    let plan = plan::plan(&now, &goal.objects, &terms)?;
-    let differences = plan::differences(&now, &goal.objects);
+pub fn look(hands: &mut Hands, goal: &Goal, first: &First) -> Result<Report, Error> {
+    let now = &first.objects;
+    let terms = terms(hands, now, goal)?;
+    let plan = plan::plan(now, &goal.objects, &terms)?;
+    let differences = plan::differences(now, &goal.objects);
     Ok(Report { steps: plan.steps.len(), plans: vec![plan], differences, ..Report::default() })
 }
 
 /// Makes the namespace what the goal says, or again what it was.
-pub fn converge(hands: &mut Hands, goal: &Goal, given_up: &AtomicBool) -> Result<Report, Error> {
-    let start = Instant::now();
-    let first = hands.look()?;
+pub fn converge(
+    hands: &mut Hands,
+    goal: &Goal,
+    first: First,
+    given_up: &AtomicBool,
+) -> Result<Report, Error> {
+    let First { objects: first, took } = first;
     let terms = terms(hands, &first, goal)?;
     let mut way = Way::new(&goal.objects, &terms);
     way.given_up = Some(given_up);
-    way.report.timings.read = start.elapsed();
+    way.report.timings.read = took;
     let outcome = way.go(hands, &first);
     let mut report = way.report;
     let Outcome { findings, refused } = match outcome {

@@ -25,7 +25,7 @@ pub use hands::Failure;
 pub use report::{Report, Timings};
 
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -80,6 +80,35 @@ pub fn restore_while(
     if !options.dry_run {
         options.on_unsupported.judge(&image.manifest.not_carried)?;
     }
+    let mut report = target.run(|| {
+        let mut hands = Hands::open(host)?;
+        // The target is read while the image is checked; nothing is sent before both are done.
+        let (checked, first) = std::thread::scope(|scope| {
+            let checked = scope.spawn(|| checked(image, host, options));
+            let first = converge::first(&mut hands);
+            (checked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), first)
+        });
+        let (goal, left, check) = checked?;
+        let first = first?;
+        let mut report = match options.dry_run {
+            true => converge::look(&mut hands, &goal, &first)?,
+            false => converge::converge(&mut hands, &goal, first, given_up)?,
+        };
+        report.left = left;
+        report.timings.check = check;
+        Ok::<_, Error>(report)
+    })??;
+    report.timings.total = start.elapsed();
+    Ok(report)
+}
+
+/// What an image that may be restored asks for, what of it is left out, and how long that took.
+fn checked(
+    image: &Image,
+    host: Option<&Namespace>,
+    options: &Options,
+) -> Result<(Goal, Vec<(String, String)>, Duration), Error> {
+    let start = Instant::now();
     let lenient = options.on_unsupported == Unsupported::Report;
     let allowed = check::allowed(image, lenient)?;
     let goal = Goal {
@@ -89,18 +118,7 @@ pub fn restore_while(
         lenient,
         known_ends_only: options.known_ends_only,
     };
-    let checked = start.elapsed();
-    let mut report = target.run(|| {
-        let mut hands = Hands::open(host)?;
-        if options.dry_run {
-            return converge::look(&mut hands, &goal);
-        }
-        converge::converge(&mut hands, &goal, given_up)
-    })??;
-    report.left = allowed.left;
-    report.timings.check = checked;
-    report.timings.total = start.elapsed();
-    Ok(report)
+    Ok((goal, allowed.left, start.elapsed()))
 }
 
 /// Makes `target` what it was before a restore that was good.

@@ -1,6 +1,6 @@
 //! Objects: messages read by their class's table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::decode::decode_some;
 use super::table::{Class, Source};
@@ -80,14 +80,9 @@ impl Names {
 /// # Errors
 /// [`Malformed`] where the section is not a list of messages (or of paths and values).
 pub fn objects(class: &'static Class, section: &[u8]) -> Result<Vec<Object>, Malformed> {
-    let mut seen = BTreeMap::new();
     let mut found = Vec::new();
-    let mut add = |bytes: &[u8], key: String| {
-        let times: &mut u32 = seen.entry(key.clone()).or_default();
-        *times += 1;
-        let key = if *times == 1 { key } else { format!("{key} #{times}") };
-        found.push(Object { class, bytes: bytes.to_vec(), key });
-    };
+    let mut add =
+        |bytes: &[u8], key: String| found.push(Object { class, bytes: bytes.to_vec(), key });
     if let Source::Sysctl = class.source {
         for entry in sysctls(section) {
             let (path, bytes) = entry?;
@@ -95,6 +90,7 @@ pub fn objects(class: &'static Class, section: &[u8]) -> Result<Vec<Object>, Mal
                 add(bytes, path.to_owned());
             }
         }
+        number(&mut found);
         return Ok(found);
     }
     let named: Vec<&str> = class.key.iter().filter_map(|path| path.split('.').next()).collect();
@@ -104,7 +100,25 @@ pub fn objects(class: &'static Class, section: &[u8]) -> Result<Vec<Object>, Mal
             add(message.bytes, key(class, &decode_some(class, message.bytes, &named)));
         }
     }
+    number(&mut found);
     Ok(found)
+}
+
+/// Tells objects of one key apart, by their order.
+fn number(objects: &mut [Object]) {
+    let mut seen: HashMap<&str, u32> = HashMap::with_capacity(objects.len());
+    let mut again = Vec::new();
+    for (place, object) in objects.iter().enumerate() {
+        let times = seen.entry(&object.key).or_default();
+        *times += 1;
+        if *times > 1 {
+            again.push((place, *times));
+        }
+    }
+    for (place, times) in again {
+        let key = &mut objects[place].key;
+        *key = format!("{key} #{times}");
+    }
 }
 
 /// The printed key of a decoded object.

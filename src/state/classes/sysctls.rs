@@ -46,11 +46,16 @@ pub fn problem(path: &str) -> Option<Fault> {
 
 /// Relative, without empty, `.` and `..` parts: it can't lead out of `/proc/sys/net`.
 fn is_plain(path: &str) -> bool {
-    path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains(char::is_control))
+    let part = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+    path.as_bytes().split(|byte| *byte == b'/').all(part) && !path.contains(char::is_control)
 }
 
 /// Part by part; `*` is any one part.
 fn matches(pattern: &str, path: &str) -> bool {
+    let Some((start, _)) = pattern.split_once('*') else { return pattern == path };
+    if !path.starts_with(start) {
+        return false;
+    }
     let mut parts = path.split('/');
     let all =
         pattern.split('/').all(|wanted| parts.next().is_some_and(|p| wanted == "*" || wanted == p));
