@@ -40,8 +40,14 @@ fn bpf(command: libc::c_long, attributes: &mut [u64]) -> OwnedFd {
 
 /// A program that lets everything pass.
 fn load(kind: u32, name: &str) -> OwnedFd {
-    // `r0 = 2` (`XDP_PASS`; of no meaning elsewhere), `exit`.
-    let instructions = [0x0000_0002_0000_00b7_u64, 0x95];
+    load_for(kind, name, 0)
+}
+
+/// For a place that the program must be told when it is loaded.
+fn load_for(kind: u32, name: &str, place: u32) -> OwnedFd {
+    // `r0 = 2` (`XDP_PASS`; of no meaning elsewhere), `exit`; netfilter knows 0 and 1 (`NF_ACCEPT`).
+    let answer = if place == 0 { 2_u64 } else { 1 };
+    let instructions = [answer << 32 | 0xb7, 0x95];
     let license = c"GPL";
     let mut attributes = [0_u64; 16];
     attributes[0] = u64::from(kind) | 2 << 32;
@@ -52,6 +58,8 @@ fn load(kind: u32, name: &str) -> OwnedFd {
     text[..name.len()].copy_from_slice(name.as_bytes());
     attributes[6] = u64::from_ne_bytes(text[..8].try_into().unwrap());
     attributes[7] = u64::from_ne_bytes(text[8..].try_into().unwrap());
+    // `prog_ifindex`, `expected_attach_type`.
+    attributes[8] = u64::from(place) << 32;
     bpf(BPF_PROG_LOAD, &mut attributes)
 }
 
@@ -135,4 +143,26 @@ fn programs_are_told_by_name_and_place() {
     let there = self::captured(&pair).counts["bpf"];
     assert_eq!(there, 4);
     drop(held);
+}
+
+/// No place of the namespace tells of them; a kernel that lists its hooks tells whose they are.
+#[test]
+fn programs_of_netfilter_are_told() {
+    const NETFILTER: u32 = 32;
+    const AT_NETFILTER: u32 = 45;
+    let pair = Pair::wired("nfbpf");
+    let held = pair.pod.open().run(|| {
+        let program = load_for(NETFILTER, "nf_judge", AT_NETFILTER);
+        // `netfilter` of `union bpf_attr`: family, hook (local input), priority, flags.
+        let fd = u64::from(program.as_raw_fd().unsigned_abs());
+        let mut attributes = [fd, u64::from(AT_NETFILTER), 2 | 1 << 32, 77, 0, 0];
+        bpf(BPF_LINK_CREATE, &mut attributes)
+    });
+    let _held = held.unwrap();
+    let named = captured(&pair).not_carried.into_iter().filter(|lost| lost.matters);
+    let named: Vec<_> = named.map(|lost| lost.object).collect();
+    let found = named.iter().any(|object| {
+        object.starts_with("eBPF program nf_judge (tag ") && object.ends_with(") at netfilter")
+    });
+    assert!(found, "{named:#?}");
 }

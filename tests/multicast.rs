@@ -78,28 +78,33 @@ fn groups_that_sockets_joined_are_listed() {
     assert_eq!(image.manifest.counts["multicast-addresses"], 0);
 }
 
+/// The same numbers for `MRT_INIT` and `MRT6_INIT`, and for the adding of an interface.
+const INIT: i32 = 200;
+const ADD: i32 = 202;
+
+#[track_caller]
+fn set(socket: &OwnedFd, level: i32, option: i32, value: &[u8]) {
+    // SAFETY: pointer and length are those of the value.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
+    };
+    assert_eq!(outcome, 0, "{option}: {}", std::io::Error::last_os_error());
+}
+
 /// A raw socket that routes multicast on one interface.
 fn router(ns: &Ns, family: (i32, i32), level: i32, interface: &[u8]) -> OwnedFd {
-    // The same numbers for `MRT_INIT` and `MRT6_INIT`, and for the adding of an interface.
-    const INIT: i32 = 200;
-    const ADD: i32 = 202;
     let made = ns.open().run(|| {
         // SAFETY: plain system call; the descriptor is owned from here on.
         let socket =
             unsafe { OwnedFd::from_raw_fd(libc::socket(family.0, libc::SOCK_RAW, family.1)) };
-        for (option, value) in [(INIT, &1_i32.to_ne_bytes()[..]), (ADD, interface)] {
-            // SAFETY: pointer and length are those of the value.
-            let outcome = unsafe {
-                libc::setsockopt(
-                    socket.as_raw_fd(),
-                    level,
-                    option,
-                    value.as_ptr().cast(),
-                    value.len() as libc::socklen_t,
-                )
-            };
-            assert_eq!(outcome, 0, "{option}: {}", std::io::Error::last_os_error());
-        }
+        set(&socket, level, INIT, &1_i32.to_ne_bytes());
+        set(&socket, level, ADD, interface);
         socket
     });
     made.unwrap()
@@ -131,6 +136,65 @@ fn multicast_routing_is_named() {
     let ipv6 = (libc::AF_INET6, libc::IPPROTO_ICMPV6);
     let _router6 = router(&pair.pod, ipv6, libc::IPPROTO_IPV6, &interface);
     assert_eq!(named(), ["interface eth0"]);
+}
+
+/// A table beside the default one, and routes: procfs tells of neither.
+#[test]
+fn multicast_routing_of_other_tables_is_named() {
+    let pair = Pair::wired("mtables");
+    let links = pair.pod.json(&["ip", "-j", "link", "show", "eth0"]);
+    let index = links[0]["ifindex"].as_u64().unwrap() as u32;
+    // `struct vifctl` as above; `struct mfcctl`: source, group, incoming number, thresholds, and more.
+    let mut interface = [0; 16];
+    interface[2..4].copy_from_slice(&[8, 1]);
+    interface[8..12].copy_from_slice(&index.to_ne_bytes());
+    let mut route = [0; 60];
+    route[..8].copy_from_slice(&[10, 61, 0, 1, 239, 5, 5, 5]);
+    const TABLE: i32 = 209;
+    const ROUTE: i32 = 204;
+    let _router = pair.pod.open().run(|| {
+        // SAFETY: plain system call; the descriptor is owned from here on.
+        let socket = unsafe {
+            OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_IGMP))
+        };
+        let level = libc::IPPROTO_IP;
+        set(&socket, level, TABLE, &300_u32.to_ne_bytes());
+        set(&socket, level, INIT, &1_i32.to_ne_bytes());
+        set(&socket, level, ADD, &interface);
+        set(&socket, level, ROUTE, &route);
+        socket
+    });
+    let lost = image(&pair).manifest.not_carried.into_iter();
+    let lost = lost.filter(|lost| lost.class == "multicast-routes" && lost.matters);
+    let named: Vec<_> = lost.map(|lost| lost.object).collect();
+    assert_eq!(
+        named,
+        ["interface eth0 (table 300)", "route of 10.61.0.1 to 239.5.5.5 (table 300)"]
+    );
+}
+
+#[test]
+fn rules_of_multicast_routing_come_back() {
+    let returned = comes_back(
+        "mrules",
+        "ip mrule add iif eth0 table 50 prio 9
+         ip mrule add fwmark 7/0xf table default prio 9
+         ip mrule del pref 32767
+         ip -6 mrule add iif eth0 table 51
+         ip -6 mrule add prohibit iif lo",
+        &["ip mrule", "ip -6 mrule"],
+    );
+    let Some(returned) = returned else { return };
+    returned.notices(&[
+        (
+            "ip mrule del prio 9 iif eth0 table 50",
+            "(ipv4 multicast): from all iif eth0 lookup 50: missing",
+        ),
+        (
+            "ip -6 mrule add iif eth0 table 60",
+            "(ipv6 multicast): from all iif eth0 lookup 60: not in the image",
+        ),
+    ]);
 }
 
 #[test]

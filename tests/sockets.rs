@@ -158,6 +158,36 @@ fn sockets_of_other_kinds_are_listed() {
     assert_eq!(image.manifest.counts["packet-sockets"], 1);
 }
 
+/// What `ss` tells of other families, and nothing of what the capture itself has open.
+#[test]
+fn local_sockets_and_those_of_netlink_are_listed() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let pair = Pair::wired("locals");
+    let own = image(&pair);
+    for class in ["unix-sockets", "netlink-sockets", "other-sockets"] {
+        assert_eq!(labels(&own, class), Vec::<String>::new());
+    }
+    let address = SocketAddr::from_abstract_name("a name").unwrap();
+    let listener = pair.pod.open().run(move || UnixListener::bind_addr(&address));
+    let _listener = listener.unwrap().unwrap();
+    let _xdp = socket(&pair.pod, libc::AF_XDP, libc::SOCK_RAW, 0);
+    // One that another process has.
+    let mut monitor = pair.pod.command(&["ip", "monitor", "link"]).spawn().unwrap();
+    let told = || pair.pod.sh("ss -HAnetlink -a -p -n | grep -c 'ip/' || true").trim() != "0";
+    while !told() && monitor.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let image = image(&pair);
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    assert_eq!(labels(&image, "unix-sockets"), ["unix stream listening @a name"]);
+    assert_eq!(labels(&image, "other-sockets"), ["1 sockets of XDP"]);
+    let netlink = labels(&image, "netlink-sockets");
+    let of_monitor = format!("netlink route port {}, in groups", monitor.id());
+    assert_eq!(netlink, [of_monitor]);
+}
+
 /// Listed, shown, and of no weight for restore, verify and diff.
 #[test]
 fn an_inventory_is_never_restored_and_never_a_difference() {

@@ -164,7 +164,7 @@ fn order_of(class: &Class) -> Option<Group> {
     match class.name {
         "addresses" => Some(addresses::group),
         "routes" => Some(routes::group),
-        "rules" => Some(rules::group),
+        "rules" | "multicast-rules" => Some(rules::group),
         "tc-filters" => Some(tc::group),
         "address-labels" => Some(tables::group),
         "xfrm-policies" => Some(nftables::of_all),

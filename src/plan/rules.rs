@@ -7,7 +7,8 @@ use super::difference::{groups, same_start};
 use super::draft::{CREATE, Draft, PLAIN, Sides};
 use super::raw::Raw;
 use crate::netlink::Builder;
-use crate::state::classes::RULES;
+use crate::state::classes::{MULTICAST_RULES, RULES};
+use crate::state::table::Class;
 use crate::state::{Object, replay};
 
 /// Bytes of `struct fib_rule_hdr`.
@@ -27,14 +28,19 @@ fn place(object: &Object) -> (u8, u32) {
 
 /// Plans the rules.
 pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
-    for (old, new) in groups(sides.from.of(&RULES), sides.to.of(&RULES), group) {
+    of_class(&RULES, sides, draft);
+    of_class(&MULTICAST_RULES, sides, draft);
+}
+
+fn of_class(class: &'static Class, sides: &Sides<'_>, draft: &mut Draft) {
+    for (old, new) in groups(sides.from.of(class), sides.to.of(class), group) {
         let same = same_start(&old, &new);
         let mut added = &new[same..];
         if same < old.len() {
             let stage = if new.is_empty() { Stage::RemoveRules } else { Stage::Rules };
             for object in &old {
                 let label = format!("remove {}", object.label(&sides.from.names));
-                draft.send(stage, &RULES, label, removal(object), &[libc::ENOENT]);
+                draft.send(stage, class, label, removal(object), &[libc::ENOENT]);
             }
             added = &new;
         }
@@ -42,7 +48,7 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
             let label = format!("add {}", object.label(&sides.to.names));
             // The same rule may be there twice, which the kernel allows only without NLM_F_EXCL.
             let flags = CREATE & !(libc::NLM_F_EXCL as u16);
-            draft.send(Stage::Rules, &RULES, label, replay(&RULES, &object.bytes, flags), &[]);
+            draft.send(Stage::Rules, class, label, replay(class, &object.bytes, flags), &[]);
         }
     }
 }

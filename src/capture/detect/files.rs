@@ -26,8 +26,9 @@ pub(super) fn filled(path: &str) -> Result<Vec<String>, ReadError> {
     Ok(found)
 }
 
-/// Interfaces of a multicast routing daemon (`ip_mr_vif`, `ip6_mr_vif`), after a heading each.
-pub(super) fn multicast_routes(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+/// Interfaces of a multicast routing daemon (`ip_mr_vif`, `ip6_mr_vif`), after a heading each. Of the
+/// default tables only.
+pub(super) fn multicast_interfaces() -> Result<Vec<String>, ReadError> {
     let mut found = Vec::new();
     for path in ["/proc/thread-self/net/ip_mr_vif", "/proc/thread-self/net/ip6_mr_vif"] {
         match read(path) {

@@ -4,13 +4,13 @@ use super::Probe;
 use crate::netlink::{Attribute, Error, Message, Protocol, attributes, messages};
 use crate::state::{ReadError, Reader};
 
-const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_GETLINK: u16 = 18;
 const RTM_GETNSID: u16 = 90;
 
 const XFRM_MSG_GETPOLICY: u16 = 0x15;
 
 /// Dumps, and names what each message tells of, if anything.
-fn dump<T>(
+pub(super) fn dump<T>(
     reader: &mut Reader,
     what: &'static str,
     protocol: Protocol,
@@ -28,11 +28,11 @@ fn dump<T>(
     Ok(found)
 }
 
-fn find<'a>(message: &Message<'a>, header: usize, id: u16) -> Option<Attribute<'a>> {
+pub(super) fn find<'a>(message: &Message<'a>, header: usize, id: u16) -> Option<Attribute<'a>> {
     message.attributes(header).map_while(Result::ok).find(|attribute| attribute.id == id)
 }
 
-fn number_at(body: &[u8], at: usize) -> u32 {
+pub(super) fn number_at(body: &[u8], at: usize) -> u32 {
     body.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_ne_bytes(*four))
 }
 

@@ -5,6 +5,7 @@
 
 mod files;
 mod kernel;
+mod multicast;
 
 use crate::image::NotCarried;
 use crate::netlink::Error as NetlinkError;
@@ -17,6 +18,8 @@ struct Detector {
     class: &'static str,
     /// Names what there is; nothing when there is nothing.
     find: fn(&mut Probe<'_>) -> Result<Vec<String>, ReadError>,
+    /// Why it is not carried.
+    why: &'static str,
     /// Whether the network behaves differently without it.
     matters: bool,
 }
@@ -31,29 +34,53 @@ struct Probe<'a> {
 const fn state(
     class: &'static str,
     find: fn(&mut Probe<'_>) -> Result<Vec<String>, ReadError>,
+    why: &'static str,
 ) -> Detector {
-    Detector { class, find, matters: true }
+    Detector { class, find, why, matters: true }
 }
 
 /// What informs only: the kernel makes it again when it needs it.
 const fn cache(
     class: &'static str,
     find: fn(&mut Probe<'_>) -> Result<Vec<String>, ReadError>,
+    why: &'static str,
 ) -> Detector {
-    Detector { class, find, matters: false }
+    Detector { class, find, why, matters: false }
 }
 
+const LEARNED: &str = "the kernel has learned it, takes it from nobody, and learns it again";
+
 static DETECTORS: &[Detector] = &[
-    state("ebtables", kernel::ebtables),
-    state("xt-recent", |_| files::filled("/proc/thread-self/net/xt_recent")),
-    cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ipt_hashlimit")),
-    cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ip6t_hashlimit")),
-    state("xfrm-socket-policies", kernel::xfrm_socket_policies),
-    state("multicast-routes", files::multicast_routes),
-    state("ipvs", files::ipvs),
-    state("l2tp", |probe| kernel::generic(probe, "l2tp", 3, "tunnel")),
-    cache("netns-ids", kernel::namespace_ids),
-    cache("tcp-metrics", |probe| kernel::generic(probe, "tcp_metrics", 1, "destination")),
+    state(
+        "ebtables",
+        kernel::ebtables,
+        "a kernel that is asked for its legacy tables of bridges makes them; nftables has others",
+    ),
+    state("xt-recent", |_| files::filled("/proc/thread-self/net/xt_recent"), LEARNED),
+    cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ipt_hashlimit"), LEARNED),
+    cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ip6t_hashlimit"), LEARNED),
+    state(
+        "xfrm-socket-policies",
+        kernel::xfrm_socket_policies,
+        "they are the sockets', and come back with the program that sets them",
+    ),
+    state(
+        "multicast-routes",
+        multicast::routes,
+        "it is the socket's of a routing daemon, which makes it again",
+    ),
+    state("ipvs", files::ipvs, "this version does not carry the class"),
+    state(
+        "l2tp",
+        |probe| kernel::generic(probe, "l2tp", 3, "tunnel"),
+        "this version does not carry the class",
+    ),
+    cache(
+        "netns-ids",
+        kernel::namespace_ids,
+        "the other namespace may not be where the pod goes; the kernel gives another id when one is needed",
+    ),
+    cache("tcp-metrics", |probe| kernel::generic(probe, "tcp_metrics", 1, "destination"), LEARNED),
 ];
 
 /// Objects of one kind that are named one by one; of more only the number is told.
@@ -88,7 +115,7 @@ fn named(detector: &Detector, mut objects: Vec<String>) -> Vec<NotCarried> {
     let entry = |object| NotCarried {
         class: detector.class.to_owned(),
         object,
-        why: "this version does not carry the class".to_owned(),
+        why: detector.why.to_owned(),
         matters: detector.matters,
     };
     objects.into_iter().map(entry).collect()

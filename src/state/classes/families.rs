@@ -6,7 +6,15 @@ use crate::state::table::Shape;
 /// Address families (`linux/socket.h`); where one has no other meaning.
 pub const FAMILY: Shape = Shape::Fixed(
     1,
-    &Shape::Enum(&[(0, "any"), (2, "ipv4"), (7, "bridge"), (10, "ipv6"), (28, "mpls")]),
+    &Shape::Enum(&[
+        (0, "any"),
+        (2, "ipv4"),
+        (7, "bridge"),
+        (10, "ipv6"),
+        (28, "mpls"),
+        (128, "ipmr"),
+        (129, "ip6mr"),
+    ]),
 );
 
 /// Who made it (`RTPROT_*` of `linux/rtnetlink.h`).

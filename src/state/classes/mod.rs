@@ -53,9 +53,9 @@ pub use nftables::{
     NFT_CHAINS, NFT_FLOWTABLES, NFT_OBJECTS, NFT_RULES, NFT_SET_ELEMENTS, NFT_SETS, NFT_TABLES,
 };
 pub use routes::ROUTES;
-pub use rules::RULES;
+pub use rules::{MULTICAST_RULES, RULES};
 pub use segments::{SEG6_HMAC, SEG6_SOURCE};
-pub use sockets::{PACKET_SOCKETS, SOCKETS};
+pub use sockets::{NETLINK_SOCKETS, OTHER_SOCKETS, PACKET_SOCKETS, SOCKETS, UNIX_SOCKETS};
 pub use sysctls::SYSCTLS;
 pub use tc::{QDISCS, TC_ACTIONS, TC_CHAINS, TC_CLASSES, TC_FILTERS};
 pub use wireguard::{WIREGUARD_DEVICES, WIREGUARD_PEERS};
@@ -63,7 +63,7 @@ pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 57] = [
+pub static CLASSES: [&Class; 61] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -83,6 +83,7 @@ pub static CLASSES: [&Class; 57] = [
     &DEVICE_CHANNELS,
     &DEVICE_COALESCING,
     &RULES,
+    &MULTICAST_RULES,
     &ROUTES,
     &MPLS_ROUTES,
     &MULTICAST_ADDRESSES,
@@ -119,6 +120,9 @@ pub static CLASSES: [&Class; 57] = [
     &TC_FILTERS,
     &SOCKETS,
     &PACKET_SOCKETS,
+    &UNIX_SOCKETS,
+    &NETLINK_SOCKETS,
+    &OTHER_SOCKETS,
     &MULTICAST_GROUPS,
     &BPF,
 ];

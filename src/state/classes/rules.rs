@@ -9,6 +9,9 @@ const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 const RTM_GETRULE: u16 = 34;
 const FRA_PRIORITY: u16 = 6;
+/// `RTNL_FAMILY_IPMR`, `RTNL_FAMILY_IP6MR`.
+const IPMR: u8 = 128;
+const IP6MR: u8 = 129;
 const RTNLGRP_IPV4_RULE: u32 = 8;
 const RTNLGRP_IPV6_RULE: u32 = 19;
 
@@ -48,7 +51,9 @@ const PORT_RANGE: &[Field] =
 
 /// A rule has no name of its own: two rules differ if anything in them does, so everything is key.
 /// Rules of one priority keep the order in which they were made.
-pub static RULES: Class = Class {
+pub static RULES: Class = UNICAST;
+
+const UNICAST: Class = Class {
     name: "rules",
     source: Source::Netlink {
         protocol: Protocol::Route,
@@ -134,6 +139,23 @@ pub static RULES: Class = Class {
     ..Class::BASE
 };
 
+/// Rules of multicast routing (`ip mrule`), of which the kernel tells nobody. It has them for tables
+/// that no daemon has opened as well.
+pub static MULTICAST_RULES: Class = Class {
+    name: "multicast-rules",
+    source: Source::Netlink {
+        protocol: Protocol::Route,
+        dumps: &[
+            Dump { kind: RTM_GETRULE, body: &[IPMR, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] },
+            Dump { kind: RTM_GETRULE, body: &[IP6MR, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] },
+        ],
+        groups: &[],
+        notices: &[],
+    },
+    shown_by: "tests/multicast.rs",
+    ..UNICAST
+};
+
 /// Priority 0 is told by saying nothing, and nothing said means any that is free.
 fn first_priority(value: &Value) -> Vec<(u16, Vec<u8>)> {
     match value.field("priority") {
@@ -144,7 +166,12 @@ fn first_priority(value: &Value) -> Vec<(u16, Vec<u8>)> {
 
 fn label(value: &Value, _names: &Names) -> String {
     let priority = value.number("priority").unwrap_or_default();
-    let family = if value.number("family") == Some(10) { " (ipv6)" } else { "" };
+    let family = match value.number("family") {
+        Some(10) => " (ipv6)",
+        Some(128) => " (ipv4 multicast)",
+        Some(129) => " (ipv6 multicast)",
+        _ => "",
+    };
     let mut text = format!("rule {priority}{family}: from ");
     match value.field("src") {
         Some(_) => text.push_str(&prefix(value, "src", "src_len")),

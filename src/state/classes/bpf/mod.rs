@@ -1,10 +1,11 @@
 //! eBPF programs on the links of the namespace, and on the namespace itself (`linux/bpf.h`): XDP, tcx,
-//! netkit, the flow dissector and the lookup of sockets. Those of filters and actions of traffic
+//! netkit, netfilter, the flow dissector and the lookup of sockets. Those of filters and actions of traffic
 //! control are told by these.
 //!
 //! A program has no form outside the kernel that loaded it, and its maps are its owner's. So all that
 //! there is of each is what it is called and where it is: an inventory, told by name as not carried.
 
+mod netfilter;
 mod read;
 
 use crate::state::table::{Class, Fate, Field, Shape, Source};
@@ -19,6 +20,7 @@ const PLACES: &[(u64, &str)] = &[
     (17, "flow dissector"),
     (36, "socket lookup"),
     (37, "xdp"),
+    (45, "netfilter"),
     (46, "tcx ingress"),
     (47, "tcx egress"),
     (54, "netkit primary"),
@@ -27,8 +29,14 @@ const PLACES: &[(u64, &str)] = &[
 const UNKNOWN: u32 = u32::MAX;
 
 /// `enum bpf_prog_type`.
-const TYPES: &[(u64, &str)] =
-    &[(3, "sched_cls"), (4, "sched_act"), (6, "xdp"), (22, "flow_dissector"), (30, "sk_lookup")];
+const TYPES: &[(u64, &str)] = &[
+    (3, "sched_cls"),
+    (4, "sched_act"),
+    (6, "xdp"),
+    (22, "flow_dissector"),
+    (30, "sk_lookup"),
+    (32, "netfilter"),
+];
 
 const fn listed(name: &'static str, at: usize, shape: Shape) -> Field {
     Field::new(name, at, shape, Fate::List)

@@ -10,7 +10,7 @@ use crate::netlink::{Builder, Protocol, attributes, messages};
 use crate::state::{ReadError, Reader};
 
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
-const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+pub(super) const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_XDP: u32 = 37;
 /// Places on a link, by `enum bpf_attach_type`: tcx, then netkit.
@@ -39,12 +39,12 @@ struct Query {
 
 /// A program at a place.
 #[derive(Debug, Clone, Copy, Default)]
-struct Attached {
-    place: u32,
-    link: u32,
-    position: u32,
-    program: u32,
-    held_by: u32,
+pub(super) struct Attached {
+    pub(super) place: u32,
+    pub(super) link: u32,
+    pub(super) position: u32,
+    pub(super) program: u32,
+    pub(super) held_by: u32,
 }
 
 pub fn programs(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
@@ -63,6 +63,7 @@ pub fn programs(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
     for place in ON_NAMESPACE {
         at(place, 0, namespace.as_raw_fd().unsigned_abs(), &mut found)?;
     }
+    super::netfilter::programs(reader, &mut found)?;
     // One word for all that can't be looked at.
     if let Some(first) = found.iter().position(|one| one.place == UNKNOWN) {
         let kept = found[first];
@@ -195,7 +196,7 @@ fn info(program: u32) -> Info {
 
 /// # Safety
 /// `attributes` points to `size` bytes that are what the command wants.
-unsafe fn bpf(
+pub(super) unsafe fn bpf(
     command: libc::c_long,
     attributes: *mut libc::c_void,
     size: usize,

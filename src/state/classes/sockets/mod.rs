@@ -4,9 +4,11 @@
 //! The kernel has one table of TCP sockets for all namespaces and walks all of it for a dump. Which
 //! protocols have sockets in a namespace is told by two small files; the rest is not asked for.
 
+mod local;
 mod packet;
 mod read;
 
+pub use local::{NETLINK_SOCKETS, OTHER_SOCKETS, UNIX_SOCKETS};
 pub use packet::PACKET_SOCKETS;
 
 use std::net::{IpAddr, SocketAddr};

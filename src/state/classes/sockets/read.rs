@@ -1,6 +1,6 @@
 //! Reading the sockets of a namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PROTOCOL, SOCK_DIAG_BY_FAMILY};
 use crate::netlink::{Builder, Error, Protocol, messages};
@@ -173,6 +173,90 @@ pub(super) fn packet(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
         }
         _ => Ok(section),
     }
+}
+
+/// Local sockets, with their names.
+pub(super) fn local(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
+    const UDIAG_SHOW_NAME: u32 = 1;
+    const UDIAG_SHOW_PEER: u32 = 4;
+    let mut section = Vec::new();
+    if !Used::read()?.has(["UNIX", "UNIX-STREAM"]) {
+        return Ok(section);
+    }
+    let mut body = [0; 24];
+    body[0] = libc::AF_UNIX as u8;
+    body[4..8].copy_from_slice(&EVERY_STATE);
+    body[12..16].copy_from_slice(&(UDIAG_SHOW_NAME | UDIAG_SHOW_PEER).to_ne_bytes());
+    match reader.dump(Protocol::SockDiag, SOCK_DIAG_BY_FAMILY, &body, &mut section) {
+        Err(error) if !is_absent(&error) => {
+            Err(ReadError::Netlink { what: "local sockets", source: error })
+        }
+        _ => Ok(section),
+    }
+}
+
+/// Sockets of netlink that programs have: neither the kernel's own nor those of this process, by which
+/// the namespace is read.
+pub(super) fn netlink(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
+    const NDIAG_PROTO_ALL: u8 = 255;
+    const NDIAG_SHOW_GROUPS: u32 = 2;
+    let mut body = [0; 20];
+    body[0] = libc::AF_NETLINK as u8;
+    body[1] = NDIAG_PROTO_ALL;
+    body[8..12].copy_from_slice(&NDIAG_SHOW_GROUPS.to_ne_bytes());
+    let mut answer = Vec::new();
+    match reader.dump(Protocol::SockDiag, SOCK_DIAG_BY_FAMILY, &body, &mut answer) {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(source) => return Err(ReadError::Netlink { what: "netlink sockets", source }),
+        Ok(()) => {}
+    }
+    let mut seen = own_sockets()?;
+    let mut section = Vec::new();
+    for message in messages(&answer) {
+        let message = message.map_err(|error| ReadError::Netlink {
+            what: "netlink sockets",
+            source: error.into(),
+        })?;
+        let number = |at: usize| message.body.get(at..).and_then(|rest| rest.first_chunk());
+        let number = |at| number(at).map_or(0, |four| u32::from_ne_bytes(*four));
+        let (port, inode) = (number(4), number(16));
+        // Those that are in a group are told twice.
+        if port != 0 && seen.insert(inode) {
+            section.extend_from_slice(message.bytes);
+            section.resize(crate::netlink::align(section.len()), 0);
+        }
+    }
+    Ok(section)
+}
+
+/// Inodes of the sockets of the thread that reads, which has its own table of descriptors.
+fn own_sockets() -> Result<BTreeSet<u32>, ReadError> {
+    let path = "/proc/thread-self/fd";
+    let failed = |source| ReadError::File { path: path.to_owned(), source };
+    let inode = |link: std::path::PathBuf| {
+        let text = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        text.parse().ok()
+    };
+    let open = std::fs::read_dir(path).map_err(failed)?.flatten();
+    Ok(open.filter_map(|entry| inode(std::fs::read_link(entry.path()).ok()?)).collect())
+}
+
+/// Sockets of protocols that have no class, by their number: messages of this type with this attribute.
+pub(super) fn others(kind: u16, name: u16) -> Result<Vec<u8>, ReadError> {
+    const LISTED: [&str; 6] = ["TCP", "TCPv6", "PACKET", "UNIX", "UNIX-STREAM", "NETLINK"];
+    let known = |protocol: &str| {
+        LISTED.contains(&protocol) || ROWS.iter().any(|row| row.names.contains(&protocol))
+    };
+    let mut section = Vec::new();
+    for (protocol, count) in Used::read()?.counts.unwrap_or_default() {
+        let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) else { continue };
+        if !known(&protocol) {
+            let mut builder = Builder::new(kind, 0, &count.to_ne_bytes());
+            builder.put_text(name, &protocol);
+            section.extend(builder.finish());
+        }
+    }
+    Ok(section)
 }
 
 /// Sockets of the namespace by protocol.
