@@ -10,7 +10,11 @@ use std::net::{TcpListener, TcpStream};
 use netckpt::image::Snapshot;
 use netckpt::netlink::{Builder, messages};
 use netckpt::plan::{Action, Objects, Stage, plan};
-use netckpt::state::classes::{FOU, LINKS, MPLS_ROUTES, MPTCP_ENDPOINTS};
+use netckpt::restore;
+use netckpt::state::classes::{
+    FOU, IPVS_DAEMONS, IPVS_DESTINATIONS, IPVS_SERVICES, IPVS_TIMEOUTS, LINKS, MPLS_ROUTES,
+    MPTCP_ENDPOINTS,
+};
 use netckpt::state::table::Class;
 use netckpt::state::{Names, Verdict, check, decode};
 use netns::Pair;
@@ -264,4 +268,168 @@ fn what_no_kernel_said_is_refused() {
         check(&LINKS, &endpoint(1, 0), &Names::default())[0].fault.verdict(),
         Verdict::Hostile
     );
+}
+
+/// `ipvsadm -A -t 10.61.0.9:80 -s SCHEDULER`, as a kernel tells it.
+fn service(scheduler: &str, timeout: u32) -> Vec<u8> {
+    let mut builder = Builder::new(IPVS_SERVICES.tells, 0, &[1, 1, 0, 0]);
+    let nest = builder.begin(1 | Builder::NESTED);
+    put_service(&mut builder);
+    // Flags (persistent, and the kernel's own mark), mask; netmask; statistics.
+    builder.put_text(6, scheduler).put(7, &[3, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    builder.put_u32(8, timeout).put(9, &[0xff; 4]).put(10, &[]);
+    builder.end(nest);
+    builder.finish()
+}
+
+/// Family, protocol, address and port.
+fn put_service(builder: &mut Builder) {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&[10, 61, 0, 9]);
+    builder.put(1, &[2, 0]).put(2, &[6, 0]).put(3, &address).put(4, &80_u16.to_be_bytes());
+}
+
+fn destination(last: u8, weight: u32) -> Vec<u8> {
+    let mut builder = Builder::new(IPVS_DESTINATIONS.tells, 0, &[5, 1, 0, 0]);
+    let nest = builder.begin(1 | Builder::NESTED);
+    put_service(&mut builder);
+    builder.end(nest);
+    let nest = builder.begin(2 | Builder::NESTED);
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&[10, 61, 0, last]);
+    builder.put(1, &address).put(2, &8080_u16.to_be_bytes()).put_u32(3, 0).put_u32(4, weight);
+    builder.put_u32(5, 0).put_u32(6, 0).put_u32(7, 9).put(11, &[2, 0]);
+    builder.end(nest);
+    builder.finish()
+}
+
+/// What is sent for a class, as command and the value.
+fn sent(class: &'static Class, from: Vec<u8>, to: Vec<u8>) -> Vec<(u64, netckpt::state::Value)> {
+    let steps = done(class, from, to);
+    let told = steps.iter().map(|(_, message)| decode(class, message));
+    told.map(|value| (value.number("command").unwrap(), value)).collect()
+}
+
+#[test]
+fn virtual_servers_by_their_header() {
+    let names = Names::default();
+    assert_eq!(check(&IPVS_SERVICES, &service("wrr", 300), &names), []);
+    assert_eq!(check(&IPVS_DESTINATIONS, &destination(7, 3), &names), []);
+    let made = sent(&IPVS_SERVICES, Vec::new(), service("wrr", 300));
+    let (command, value) = &made[0];
+    assert_eq!((*command, value.text("service.sched_name")), (1, Some("wrr")));
+    assert_eq!(value.text("service.flags.flags"), Some("persistent"), "not that it is hashed");
+    assert_eq!(value.field("service.stats"), None);
+    // A change keeps the connections; what is gone is removed.
+    assert_eq!(sent(&IPVS_SERVICES, service("rr", 300), service("wrr", 300))[0].0, 2);
+    assert_eq!(sent(&IPVS_SERVICES, service("rr", 300), Vec::new())[0].0, 3);
+    let both = [destination(7, 3), destination(8, 1)].concat();
+    let made = sent(&IPVS_DESTINATIONS, Vec::new(), both.clone());
+    let weights = made.iter().map(|(command, value)| (*command, value.number("dest.weight")));
+    assert_eq!(weights.collect::<Vec<_>>(), [(5, Some(3)), (5, Some(1))]);
+    assert_eq!(made[0].1.field("dest.active_conns"), None);
+    let changed = sent(&IPVS_DESTINATIONS, both, destination(7, 9));
+    assert_eq!(changed.iter().map(|(command, _)| *command).collect::<Vec<_>>(), [7, 6]);
+    let label = netckpt::state::objects(&IPVS_DESTINATIONS, &destination(7, 3)).unwrap();
+    assert_eq!(label[0].label(&names), "10.61.0.7:8080 of tcp 10.61.0.9:80");
+    // A name that would load a module.
+    let found = check(&IPVS_SERVICES, &service("evil", 300), &names);
+    assert_eq!(found[0].fault.verdict(), Verdict::NotCarried, "{found:?}");
+}
+
+#[test]
+fn daemons_and_timeouts_of_virtual_servers_by_their_header() {
+    let daemon = |link: &str| {
+        let mut builder = Builder::new(IPVS_DAEMONS.tells, 0, &[9, 1, 0, 0]);
+        let nest = builder.begin(3 | Builder::NESTED);
+        builder.put_u32(1, 1).put_text(2, link).put_u32(3, 7).end(nest);
+        builder.finish()
+    };
+    let commands: Vec<_> = sent(&IPVS_DAEMONS, daemon("eth0"), daemon("eth1"))
+        .into_iter()
+        .map(|(command, value)| (command, value.text("daemon.mcast_ifn").map(str::to_owned)))
+        .collect();
+    assert_eq!(commands, [(10, Some("eth0".to_owned())), (9, Some("eth1".to_owned()))]);
+    let timeouts = |tcp: u32| {
+        let mut builder = Builder::new(IPVS_TIMEOUTS.tells, 0, &[12, 1, 0, 0]);
+        builder.put_u32(4, tcp).put_u32(5, 120).put_u32(6, 300);
+        builder.finish()
+    };
+    let set = sent(&IPVS_TIMEOUTS, timeouts(900), timeouts(800));
+    assert_eq!((set[0].0, set[0].1.number("tcp")), (12, Some(800)));
+}
+
+/// Whoever owns the store may write any image: what reaches out of the namespace, loads modules or asks
+/// for more than a pod can need is refused before anything is sent.
+#[test]
+fn images_of_an_enemy_are_refused() {
+    let source = Pair::wired("enemy");
+    let good = image(&source);
+    let link = |change: &dyn Fn(&mut Builder)| {
+        let mut header = [0; 16];
+        header[4..8].copy_from_slice(&77_u32.to_ne_bytes());
+        let mut builder = Builder::new(LINKS.tells, 0, &header);
+        change(&mut builder);
+        let info = builder.begin(18);
+        builder.put_text(1, "ifb").end(info);
+        builder.finish()
+    };
+    let named = |name: &'static str| {
+        link(&move |b| {
+            b.put_text(3, name);
+        })
+    };
+    let with_number = |id: u16| {
+        link(&move |b| {
+            b.put_text(3, "x0").put_u32(id, 4711);
+        })
+    };
+    let mut congestion = Builder::new(24, 0, &[2, 24, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0]);
+    congestion.put(1, &[10, 9, 0, 0]).put_u32(4, 1);
+    let metrics = congestion.begin(8);
+    congestion.put_text(16, "evil").end(metrics);
+    let file = |path: &str, value: &str| format!("{path}\0{value}\0").into_bytes();
+    let cases = [
+        ("links", named("../../x")),
+        ("links", named("..")),
+        ("links", named("a/b")),
+        ("links", named("eth%d")),
+        ("links", named("a name")),
+        ("links", named("sixteen-letters-")),
+        ("links", named("")),
+        // IFLA_NET_NS_PID, IFLA_NET_NS_FD, IFLA_NEW_NETNSID, IFLA_TARGET_NETNSID; a host's link.
+        ("links", with_number(19)),
+        ("links", with_number(28)),
+        ("links", with_number(45)),
+        ("links", with_number(46)),
+        ("links", with_number(10)),
+        ("links", with_number(5)),
+        // Queues without number.
+        (
+            "links",
+            link(&|b| {
+                b.put_text(3, "x0").put_u32(31, u32::MAX);
+            }),
+        ),
+        ("routes", congestion.finish()),
+        ("sysctls", file("ipv4/tcp_congestion_control", "evil")),
+        ("sysctls", file("../kernel/core_pattern", "|/bin/sh")),
+        ("sysctls", file("/proc/sys/kernel/core_pattern", "|/bin/sh")),
+        ("ipvs-services", service("evil", 1)),
+    ];
+    let target = Pair::bare("enemy");
+    let (pod, node) = (target.pod.open(), target.node.open());
+    let asked = "ip link; ip route; sysctl net.ipv4.tcp_congestion_control";
+    let before = target.pod.sh(asked);
+    for (at, (name, message)) in cases.iter().enumerate() {
+        let mut bad = good.clone();
+        let old = bad.snapshot.sections.get(*name).cloned().unwrap_or_default();
+        bad.snapshot.sections.insert((*name).to_owned(), [&old[..], message].concat().into());
+        match restore::restore(&pod, Some(&node), &bad, &Default::default()) {
+            Err(restore::Error::Image(_) | restore::Error::TooMuch { .. }) => {}
+            other => panic!("{at}, in {name}: {other:?}"),
+        }
+        assert_eq!(target.pod.sh(asked), before, "{at}, in {name}");
+    }
+    restore::restore(&pod, Some(&node), &good, &Default::default()).unwrap();
 }

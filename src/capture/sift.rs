@@ -37,7 +37,11 @@ pub(super) fn sift(
         let count = match class.source {
             Source::Sysctl => {
                 super::initial::keep_its_own(&mut section)?;
-                keep_what_is_carried(&mut section)
+                let count = keep_what_is_carried(&mut section);
+                let problems = crate::state::check_section(class, &section, &names);
+                let unfit = |problem: &Problem| problem.fault.verdict() == Verdict::NotCarried;
+                not_carried.extend(problems.into_iter().filter(unfit).map(|one| named(class, one)));
+                count
             }
             Source::Netlink { .. }
             | Source::Read(_)

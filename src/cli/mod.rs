@@ -27,12 +27,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+const AFTER: &str = "\
+Exit codes: 0 done, or equal; 1 `diff` and `verify` found a difference; 2 it could not be done.
+
+  netckpt capture --netns /run/netns/blue -o blue.netckpt
+  netckpt show blue.netckpt
+  netckpt restore blue.netckpt --netns /run/netns/green --dry-run
+  netckpt restore blue.netckpt --netns /run/netns/green
+  netckpt verify blue.netckpt --netns /run/netns/green";
+
 /// Checkpoint and restore a pod's network.
 ///
 /// A PLACE is a file, file://PATH or s3://BUCKET/KEY (with the usual AWS_* variables). The host side
 /// of a capture or restore is the network namespace that the command runs in.
 #[derive(Debug, Parser)]
-#[command(name = "netckpt", version, propagate_version = true)]
+#[command(name = "netckpt", version, propagate_version = true, after_help = AFTER)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -125,10 +134,29 @@ pub fn run() -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Different) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("netckpt: {error:#}");
+            eprintln!("netckpt: {}", told(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// An error with its causes, each once: many tell theirs in their own words.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    let denied = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    if !nix::unistd::geteuid().is_root() && error.chain().any(denied) {
+        text.push_str(" (the networks of others are root's)");
+    }
+    text
 }
 
 fn start_log(arguments: &Arguments) {
@@ -144,4 +172,14 @@ fn start_log(arguments: &Arguments) {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     use anyhow::Context;
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn causes_are_told_once() {
+        let inner = std::io::Error::other("no such thing");
+        let error = anyhow::Error::new(inner).context("a file: no such thing").context("reading");
+        assert_eq!(super::told(&error), "reading: a file: no such thing");
+    }
 }

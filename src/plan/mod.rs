@@ -16,6 +16,7 @@ mod devices;
 mod difference;
 mod draft;
 mod ipset;
+mod ipvs;
 mod known;
 mod link;
 mod links;
@@ -152,6 +153,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     xfrm::plan(&sides, &mut draft);
     conntrack::plan(&sides, &mut draft);
     tables::plan(&sides, &mut draft);
+    ipvs::plan(&sides, &mut draft);
     tc::plan(&sides, &mut draft);
     Ok(draft.finish())
 }

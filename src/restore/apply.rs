@@ -166,7 +166,14 @@ fn command(
     refused: &mut Vec<Refused>,
 ) -> Result<(), Failure> {
     let failed = |source| Failure::Netlink { what: family, source };
-    let Some(id) = hands.reader.family(family).map_err(failed)?.map(|family| family.id) else {
+    let known = hands.reader.family(family).map_err(failed)?.map(|family| family.id);
+    // The name is one of this program's tables, never of an image: its module may be loaded.
+    let socket = hands.reader.socket(Protocol::Generic).map_err(failed)?;
+    let id = match known {
+        None => socket.family(family).map_err(failed)?.map(|family| family.id),
+        known => known,
+    };
+    let Some(id) = id else {
         let message = Some(format!("this kernel has no generic netlink family {family}"));
         let refusal = Refusal { errno: libc::EOPNOTSUPP, message, offset: None };
         judge(run, (0..run.len()).map(|place| (place, refusal.clone())).collect(), refused);

@@ -54,6 +54,7 @@ pub fn allowed(image: &Image, leave_unknown: bool) -> Result<Allowed, Error> {
         snapshot.sections.insert(name.clone(), kept);
     }
     sieve.verdict()?;
+    super::bounds::check(&snapshot)?;
     Ok(Allowed { snapshot, left: sieve.left })
 }
 
@@ -82,10 +83,7 @@ impl Sieve {
             return section.clone();
         }
         if let Source::Sysctl = class.source {
-            let faults =
-                problems.into_iter().map(|problem| Fault::Object(name.to_owned(), problem));
-            self.faults.extend(faults);
-            return section.clone();
+            return self.files(name, section, problems);
         }
         let mut kept = Vec::with_capacity(section.len());
         for message in messages(section) {
@@ -98,6 +96,29 @@ impl Sieve {
         // Malformed to the end: the messages before it are no excuse.
         let broken = problems.into_iter().filter(|p| p.fault == state::Fault::Malformed);
         self.faults.extend(broken.map(|problem| Fault::Object(name.to_owned(), problem)));
+        Bytes::from(kept)
+    }
+
+    /// The section of files without what is left out.
+    fn files(&mut self, name: &str, section: &Bytes, problems: Vec<Problem>) -> Bytes {
+        let mut left = Vec::new();
+        for problem in problems {
+            if self.leave_unknown && problem.fault.verdict() == Verdict::NotCarried {
+                self.leave(name, &problem);
+                left.push(problem.path);
+            } else {
+                self.faults.push(Fault::Object(name.to_owned(), problem));
+            }
+        }
+        let mut kept = Vec::with_capacity(section.len());
+        let mut parts = section.split_inclusive(|byte| *byte == 0);
+        while let (Some(path), Some(value)) = (parts.next(), parts.next()) {
+            let plain = path.strip_suffix(&[0]).unwrap_or(path);
+            if !left.iter().any(|left| left.as_bytes() == plain) {
+                kept.extend_from_slice(path);
+                kept.extend_from_slice(value);
+            }
+        }
         Bytes::from(kept)
     }
 

@@ -28,6 +28,9 @@ pub enum Error {
         .0.join(", ")
     )]
     Sections(Vec<String>),
+    /// More than a namespace can have need of; see the bounds.
+    #[error("the image asks for too much ({what}: {asked}, at most {most}); nothing was changed")]
+    TooMuch { what: &'static str, asked: u64, most: u64 },
     #[error("the image lacks what changes how the network behaves; nothing was changed: {0}")]
     NotCarried(#[from] Lost),
     #[error(transparent)]
@@ -54,7 +57,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Namespace(_) => "NamespaceUnavailable",
-            Self::NoLinks | Self::Image(_) => "ImageInvalid",
+            Self::NoLinks | Self::Image(_) | Self::TooMuch { .. } => "ImageInvalid",
             Self::Sections(_) => "ImageNotSupported",
             Self::NotCarried(_) => "NotCarried",
             Self::Plan(error) => error.reason(),

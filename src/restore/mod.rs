@@ -11,6 +11,7 @@
 //! All of this blocks, for milliseconds: on an async runtime call it from a blocking task.
 
 mod apply;
+mod bounds;
 mod check;
 mod converge;
 mod error;

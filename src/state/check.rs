@@ -100,8 +100,9 @@ pub fn check_section(class: &'static Class, section: &[u8], links: &Names) -> Ve
     if let Source::Sysctl = class.source {
         for entry in sysctls(section) {
             match entry {
-                Ok((path, _)) => {
-                    found.extend(classes::sysctls::problem(path).map(|fault| Problem {
+                Ok((path, bytes)) => {
+                    let value = bytes.get(path.len() + 1..).unwrap_or_default();
+                    found.extend(classes::sysctls::problem(path, value).map(|fault| Problem {
                         object: String::new(),
                         path: path.to_owned(),
                         fault,
@@ -172,7 +173,9 @@ pub fn unknown(class: &'static Class, message: &[u8]) -> Vec<Problem> {
 pub(super) fn fits(shape: &Shape, payload: &[u8]) -> bool {
     let length = payload.len();
     match *shape {
-        Shape::Text => payload.iter().rev().skip_while(|byte| **byte == 0).all(|byte| *byte != 0),
+        Shape::Text | Shape::Word(_) => {
+            payload.iter().rev().skip_while(|byte| **byte == 0).all(|byte| *byte != 0)
+        }
         Shape::Flag => length == 0,
         Shape::Mac => length <= 32,
         Shape::Ip => matches!(length, 4 | 16),
@@ -368,6 +371,14 @@ impl Walk<'_> {
             Shape::Array(size, of) => {
                 for (at, item) in payload.chunks_exact(size.max(1)).enumerate() {
                     self.within(Step::Place(at), |walk| walk.fields(item, of));
+                }
+            }
+            Shape::Word(known) => {
+                let word = super::decode::text(payload);
+                if !known.contains(&word.as_str()) {
+                    let why =
+                        format!("{word:?} is not known, and a kernel would load a module for it");
+                    self.add(Fault::Object(why));
                 }
             }
             Shape::Nexthops(table) => {

@@ -248,7 +248,7 @@ fn shape(
         Shape::Be16 | Shape::Be32 | Shape::Be64 => Value::Number(big_endian(payload)),
         Shape::Fixed(_, inner) => self::shape(payload, inner, siblings, table, view, depth),
         Shape::Net(inner) => self::shape(&host_order(payload), inner, siblings, table, view, depth),
-        Shape::Text => Value::Text(text(payload)),
+        Shape::Text | Shape::Word(_) => Value::Text(text(payload)),
         Shape::Flag => Value::Present,
         Shape::Mac => Value::Text(mac(payload)),
         Shape::Ip | Shape::AddressBy(_) => ip(payload).map_or_else(bytes, Value::Address),
@@ -373,7 +373,7 @@ fn big_endian(payload: &[u8]) -> u64 {
 }
 
 /// Up to the first NUL; what is not UTF-8 as `\xNN`, so that different names stay different.
-fn text(payload: &[u8]) -> String {
+pub(super) fn text(payload: &[u8]) -> String {
     let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
     let mut text = String::new();
     for chunk in payload[..end].utf8_chunks() {

@@ -260,6 +260,8 @@ pub enum Shape {
     Net(&'static Shape),
     /// NUL-terminated text.
     Text,
+    /// Text that is one of these: for any other the kernel would load a module of that name.
+    Word(&'static [&'static str]),
     /// An attribute without a payload: it is there or not.
     Flag,
     /// A hardware address, printed `aa:bb:…`; of any length.

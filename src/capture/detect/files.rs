@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::Probe;
 use crate::state::ReadError;
 
 fn read(path: &str) -> Result<String, ReadError> {
@@ -43,13 +42,4 @@ pub(super) fn multicast_interfaces() -> Result<Vec<String>, ReadError> {
         }
     }
     Ok(found)
-}
-
-/// Virtual services: the lines with a protocol first, after the headings.
-pub(super) fn ipvs(_: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
-    let text = read("/proc/thread-self/net/ip_vs")?;
-    let services = text.lines().filter(|line| {
-        ["TCP ", "UDP ", "SCTP ", "FWM "].iter().any(|protocol| line.starts_with(protocol))
-    });
-    Ok(services.map(|line| line.trim().to_owned()).collect())
 }

@@ -69,7 +69,6 @@ static DETECTORS: &[Detector] = &[
         multicast::routes,
         "it is the socket's of a routing daemon, which makes it again",
     ),
-    state("ipvs", files::ipvs, "this version does not carry the class"),
     state(
         "l2tp",
         |probe| kernel::generic(probe, "l2tp", 3, "tunnel"),

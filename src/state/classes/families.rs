@@ -66,3 +66,27 @@ pub fn prefix(value: &Value, address: &str, length: &str) -> String {
     let address = value.field(address).map_or_else(|| none.to_owned(), ToString::to_string);
     format!("{address}/{}", value.number(length).unwrap_or_default())
 }
+
+/// Controls of congestion that kernels have (`net/ipv4/tcp_*.c`), and those that are on their way in.
+pub const CONGESTION_CONTROLS: &[&str] = &[
+    "bbr",
+    "bbr2",
+    "bbr3",
+    "bic",
+    "cdg",
+    "cubic",
+    "dctcp",
+    "highspeed",
+    "htcp",
+    "hybla",
+    "illinois",
+    "lp",
+    "nv",
+    "prague",
+    "reno",
+    "scalable",
+    "vegas",
+    "veno",
+    "westwood",
+    "yeah",
+];

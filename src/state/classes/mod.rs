@@ -11,6 +11,7 @@ mod families;
 mod fou;
 pub mod ioam6;
 pub mod ipset;
+pub mod ipvs;
 pub mod links;
 mod mpls_routes;
 pub mod mptcp;
@@ -42,6 +43,7 @@ pub use devices::{DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES};
 pub use fou::FOU;
 pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
 pub use ipset::{IPSET_MEMBERS, IPSETS};
+pub use ipvs::{IPVS_DAEMONS, IPVS_DESTINATIONS, IPVS_SERVICES, IPVS_TIMEOUTS};
 pub use links::LINKS;
 pub use mpls_routes::MPLS_ROUTES;
 pub use mptcp::{MPTCP_ENDPOINTS, MPTCP_LIMITS};
@@ -63,7 +65,7 @@ pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 61] = [
+pub static CLASSES: [&Class; 65] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -95,6 +97,10 @@ pub static CLASSES: [&Class; 61] = [
     &IOAM6_SCHEMAS,
     &IOAM6_NAMESPACES,
     &FOU,
+    &IPVS_SERVICES,
+    &IPVS_DESTINATIONS,
+    &IPVS_DAEMONS,
+    &IPVS_TIMEOUTS,
     &XFRM_THRESHOLDS,
     &XFRM_STATES,
     &XFRM_POLICIES,

@@ -1,7 +1,7 @@
 //! Routes of IPv4 and IPv6, of all tables and types (`linux/rtnetlink.h`).
 
 use super::encapsulations::{ENCAP, ENCAP_TYPE};
-use super::families::{FAMILY, PROTOCOL, SCOPE, TABLE, prefix, shown};
+use super::families::{CONGESTION_CONTROLS, FAMILY, PROTOCOL, SCOPE, TABLE, prefix, shown};
 use crate::netlink::{Message, Protocol};
 use crate::state::table::{Attr, Class, Dump, Fate, Field, Lifetime, Shape, Source};
 use crate::state::{Names, Value};
@@ -93,7 +93,7 @@ const METRICS: &[Attr] = &[
     Attr::keep(13, "rto_min", Shape::U32),
     Attr::keep(14, "initrwnd", Shape::U32),
     Attr::keep(15, "quickack", Shape::U32),
-    Attr::keep(16, "cc_algo", Shape::Text),
+    Attr::keep(16, "cc_algo", Shape::Word(CONGESTION_CONTROLS)),
     Attr::keep(17, "fastopen_no_cookie", Shape::U32),
 ];
 

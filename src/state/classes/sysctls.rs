@@ -3,6 +3,7 @@
 //! The section is a list of `path NUL value NUL`, the path relative to `/proc/sys/net`, the value
 //! without the line feed at its end.
 
+use super::families::CONGESTION_CONTROLS;
 use crate::state::Fault;
 use crate::state::table::{Class, Source};
 
@@ -38,10 +39,20 @@ pub fn carried(path: &str) -> bool {
     is_plain(path) && LEFT_OUT.iter().all(|(pattern, _)| !matches(pattern, path))
 }
 
-/// What is wrong with a path in an image from outside.
+/// The file whose value names a module.
+const CONGESTION_CONTROL: &str = "ipv4/tcp_congestion_control";
+
+/// What is wrong with a path, or with the value there (and the zero byte after it), in an image from
+/// outside.
 #[must_use]
-pub fn problem(path: &str) -> Option<Fault> {
-    (!is_plain(path)).then_some(Fault::Malformed)
+pub fn problem(path: &str, value: &[u8]) -> Option<Fault> {
+    if !is_plain(path) {
+        return Some(Fault::Malformed);
+    }
+    let value = String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value));
+    let is_known = path != CONGESTION_CONTROL || CONGESTION_CONTROLS.contains(&value.trim());
+    let why = || format!("{value:?} is not known, and a kernel would load a module for it");
+    (!is_known).then(|| Fault::Object(why()))
 }
 
 /// Relative, without empty, `.` and `..` parts: it can't lead out of `/proc/sys/net`.
@@ -70,10 +81,12 @@ mod tests {
     fn paths_that_lead_out_are_hostile() {
         for path in ["../kernel/core_pattern", "ipv4/../../kernel/x", "/etc/passwd", "ipv4//x", ""]
         {
-            assert!(problem(path).is_some(), "{path}");
+            assert!(problem(path, b"1").is_some(), "{path}");
             assert!(!carried(path), "{path}");
         }
-        assert!(problem("ipv4/conf/eth0.5/rp_filter").is_none());
+        assert!(problem("ipv4/conf/eth0.5/rp_filter", b"1").is_none());
+        assert!(problem(CONGESTION_CONTROL, b"cubic\0").is_none());
+        assert!(problem(CONGESTION_CONTROL, b"evil\0").is_some());
     }
 
     /// One that is on can't be turned off, so that an image would be refused where it is.

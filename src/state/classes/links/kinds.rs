@@ -125,9 +125,20 @@ pub const FALLBACK: &[(&str, &str)] = &[
     ("tunl0", "ipip"),
 ];
 
+/// Whether a link can have this name (`dev_valid_name` in `net/core/dev.c`). With a `%` a kernel would
+/// choose another.
+fn is_name(name: &str) -> bool {
+    const IFNAMSIZ: usize = 16;
+    let bad = |letter: char| matches!(letter, '/' | ':' | '%') || letter.is_whitespace();
+    (1..IFNAMSIZ).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(bad)
+}
+
 /// Why this version does not bring the link back, if so.
 pub fn faults(link: &Value) -> Vec<Fault> {
     const ARPHRD_LOOPBACK: u64 = 772;
+    if link.text("ifname").is_some_and(|name| !is_name(name)) {
+        return vec![Fault::Object("its name is none that a link can have".to_owned())];
+    }
     let Some(kind) = link.text("linkinfo.kind") else {
         if link.number("type") == Some(ARPHRD_LOOPBACK) {
             return Vec::new();
