@@ -157,6 +157,10 @@ impl Sysctls {
         let length = way.path.len();
         let settings = way.devices.of(&way.path);
         for entry in entries.iter() {
+            // Of a link of such a name nothing is carried.
+            if entry.name.to_str().is_err() {
+                continue;
+            }
             if length > 0 {
                 way.path.push(b'/');
             }

@@ -8,9 +8,12 @@ use super::{Action, Stage};
 use crate::netlink::Builder;
 use crate::state::classes::devices::{
     BIT, BIT_NAME, BIT_VALUE, BITS, CHANNELS_SET, COALESCE_SET, FAMILY, FEATURES_SET, HEADER,
-    HEADER_FLAGS, HEADER_INDEX, WANTED, wanted,
+    HEADER_FLAGS, HEADER_INDEX, LINK_INFO_SET, LINK_MODES_SET, MESSAGES_SET, WANTED, wanted,
 };
-use crate::state::classes::{DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES};
+use crate::state::classes::{
+    DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES, DEVICE_LINK_INFO, DEVICE_LINK_MODES,
+    DEVICE_MESSAGES,
+};
 use crate::state::table::{Class, GENERIC};
 
 /// Bytes of `struct genlmsghdr`.
@@ -23,6 +26,9 @@ pub fn plan(sides: &Sides<'_>, draft: &mut Draft) {
     of(&DEVICE_FEATURES, FEATURES_SET, features, sides, draft);
     of(&DEVICE_CHANNELS, CHANNELS_SET, numbers, sides, draft);
     of(&DEVICE_COALESCING, COALESCE_SET, numbers, sides, draft);
+    of(&DEVICE_LINK_MODES, LINK_MODES_SET, numbers, sides, draft);
+    of(&DEVICE_LINK_INFO, LINK_INFO_SET, numbers, sides, draft);
+    of(&DEVICE_MESSAGES, MESSAGES_SET, numbers, sides, draft);
 }
 
 fn of(
@@ -70,14 +76,15 @@ fn features(changed: &Changed<'_>, builder: &mut Builder) {
     builder.end(set);
 }
 
-/// Numbers that differ, as they shall be.
+/// Numbers and sets that differ, as they shall be.
 fn numbers(changed: &Changed<'_>, builder: &mut Builder) {
     let raw = Raw::new(&changed.to.bytes, GENERIC_HEADER);
     for attribute in raw.attributes().map_while(Result::ok) {
         let attr = changed.to.class.attributes.iter().find(|attr| attr.id == attribute.id);
-        let differs = |name: &str| changed.differences.iter().any(|d| d.path == name);
+        let differs =
+            |name: &str| changed.differences.iter().any(|d| d.path.split('.').next() == Some(name));
         if attribute.id != HEADER && attr.is_some_and(|attr| differs(attr.name)) {
-            builder.put(attribute.id, attribute.payload);
+            builder.put(attribute.id | attribute.flags, attribute.payload);
         }
     }
 }

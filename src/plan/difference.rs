@@ -6,7 +6,7 @@ use std::fmt;
 use super::Group;
 use super::draft::Objects;
 use super::known::Known;
-use super::links::{PortState, only_port_state};
+use super::links::{PortState, only_port_state, only_while_changing};
 use super::xtables;
 use crate::state::classes::bridges::is_of_device;
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
@@ -255,6 +255,9 @@ fn of_port(changed: &Changed<'_>, links: &[Object]) -> Weight {
     match only_port_state(changed.from, changed.to, &changed.differences, links) {
         Some(PortState::Follows) => Weight::Informs,
         Some(PortState::Settles) => Weight::Settles,
+        None if only_while_changing(changed.from, changed.to, &changed.differences) => {
+            Weight::Informs
+        }
         None => Weight::Matters,
     }
 }

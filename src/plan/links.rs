@@ -18,8 +18,8 @@ use crate::netlink::Builder;
 use crate::state::Object;
 use crate::state::classes::LINKS;
 
-pub use make::creation;
-pub use ports::{PortState, only_port_state};
+pub use make::{RTM_NEWLINKPROP, creation, put_names};
+pub use ports::{PortState, only_port_state, only_while_changing};
 
 /// Bytes of `struct nlmsghdr`.
 pub const NLMSGHDR: usize = 16;
@@ -51,6 +51,7 @@ pub fn plan(sides: &Sides<'_>, terms: &Terms, draft: &mut Draft) -> Result<(), E
     for link in lower_first(&links) {
         rise::raise(kept.get(&link.index).copied(), link, draft);
         rise::wake(kept.get(&link.index).copied(), link, draft);
+        make::hold_down(link, draft);
     }
     ports::states(&to, &kept, draft);
     veth::host(&from, &to, sides, terms, draft)

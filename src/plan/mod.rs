@@ -19,6 +19,7 @@ mod ipset;
 mod ipvs;
 mod known;
 mod link;
+mod link_files;
 mod links;
 mod neighbours;
 mod nexthops;
@@ -140,6 +141,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     bridges::plan(&sides, &mut draft);
     wireguard::plan(&sides, &mut draft);
     devices::plan(&sides, &mut draft);
+    link_files::plan(&sides, &mut draft);
     sysctls::plan(&sides, &mut draft);
     addresses::plan(&sides, &mut draft);
     neighbours::tables(&sides, &mut draft);

@@ -137,6 +137,8 @@ pub enum Action {
     Command { family: &'static str, message: Vec<u8> },
     /// A file below `/proc/sys/net`.
     Write { path: String, value: Vec<u8> },
+    /// A file of the namespace's sysfs.
+    LinkFile { path: String, value: Vec<u8> },
     /// A link that no message makes.
     Tun(Tun),
     /// Joins a link-layer multicast address for all who use the link, or leaves it (`SIOCADDMULTI`,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::draft::{Draft, Objects, PLAIN, Sides};
 use super::link::{HEADER, Link, Parent, UP};
-use super::links::{NLMSGHDR, creation, header};
+use super::links::{NLMSGHDR, RTM_NEWLINKPROP, creation, header, put_names};
 use super::outer;
-use super::{Error, Host, Stage, Terms};
+use super::{Error, Host, Side, Stage, Terms};
 use crate::netlink::{Builder, attributes};
 use crate::state::Object;
 use crate::state::classes::LINKS;
@@ -186,6 +186,15 @@ fn finish(wanted: &Wanted<'_>, draft: &mut Draft) {
     }
     let word = if wanted.up { "raise" } else { "set" };
     draft.send_host(Stage::HostLinks, &LINKS, format!("{word} {}", wanted.name), builder.finish());
+    // One by one: the host may have given a name to another link.
+    for name in wanted.end.map(|end| end.other_names()).unwrap_or_default() {
+        let mut builder = Builder::new(RTM_NEWLINKPROP, PLAIN, &header(0, 0, 0));
+        builder.put_text(IFLA_IFNAME, &wanted.name);
+        put_names(&[name], &mut builder);
+        let label = format!("add name of {}: {name}", wanted.name);
+        let taken = &[libc::EEXIST];
+        draft.send_on(Side::Host, Stage::HostLinks, &LINKS, label, builder.finish(), taken);
+    }
 }
 
 /// Of a pair that stays: what was cut off in the middle is done again. Name, index and master are the

@@ -2,7 +2,11 @@
 
 use std::fmt;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use crate::netlink::{Protocol, Refusal};
 use crate::plan::{Action, Plan, Side, Stage, Step};
@@ -44,7 +48,7 @@ impl Refused {
             // No `/dev/net/tun`, or no driver behind it.
             Action::Tun(_) => matches!(errno, libc::ENOENT | libc::ENODEV | libc::ENXIO),
             // What there is of files was looked at before; here only values are refused.
-            Action::Write { .. } => true,
+            Action::Write { .. } | Action::LinkFile { .. } => true,
         }
     }
 }
@@ -75,6 +79,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Generic(family) => command(hands, family, run, &mut refused)?,
             Way::Files => write(run, &mut refused),
+            Way::LinkFiles => refused.extend(run.iter().filter_map(|step| file(hands, step))),
             Way::Table => refused.extend(run.iter().filter_map(replace)),
             Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Membership => memberships(run, &mut refused),
@@ -100,6 +105,7 @@ enum Way {
     Netlink(Side, Protocol),
     Generic(&'static str),
     Files,
+    LinkFiles,
     Devices,
     Membership,
     Transaction,
@@ -114,6 +120,7 @@ fn way(step: &Step) -> Way {
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Command { family, .. } => Way::Generic(family),
         Action::Write { .. } => Way::Files,
+        Action::LinkFile { .. } => Way::LinkFiles,
         Action::Tun(_) => Way::Devices,
         Action::Membership { .. } => Way::Membership,
         Action::Transaction { .. } => Way::Transaction,
@@ -290,4 +297,15 @@ fn write_one(step: &Step) -> Result<(), Refusal> {
     // With a line feed, since of an empty value nothing would be written at all.
     let line = [value.as_slice(), b"\n"].concat();
     open.and_then(|mut file| file.write_all(&line)).map_err(|error| refusal(&error))
+}
+
+/// Writes a file of the namespace's sysfs; answers the step if it was refused.
+fn file(hands: &mut Hands, step: &Step) -> Option<Refused> {
+    let Action::LinkFile { path, value } = &step.action else { return None };
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let outcome = hands.reader.sysfs().and_then(|root| {
+        let file = nix::fcntl::openat(root.as_fd(), path.as_str(), flags, Mode::empty())?;
+        std::fs::File::from(file).write_all(value)
+    });
+    outcome.err().map(|error| Refused { step: step.clone(), refusal: refusal(&error) })
 }

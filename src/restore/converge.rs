@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::plan::{self, Finding, Kind, Objects, Plan, Terms};
-use crate::state::classes::SYSCTLS;
+use crate::state::classes::{LINK_FILES, SYSCTLS};
 
 use super::apply::{Refused, apply};
 use super::hands::Hands;
@@ -86,7 +86,7 @@ pub fn converge(
     let lacking = goal.lenient && refused.iter().any(Refused::is_lacking);
     let left = |finding: &Finding| {
         lacking && matches!(finding.kind, Kind::Missing | Kind::Differs(_))
-            || goal.lenient && finding.class == SYSCTLS.name
+            || goal.lenient && [SYSCTLS.name, LINK_FILES.name].contains(&finding.class)
     };
     let (failing, told): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.matters() && !left(finding));

@@ -14,6 +14,7 @@ mod object;
 mod plain;
 mod reader;
 mod replay;
+mod sysfs;
 pub mod table;
 mod value;
 

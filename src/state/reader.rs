@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use super::sysfs;
 use super::table::GENERIC;
 use crate::netlink::{Error, Family, Malformed, Protocol, Socket, messages};
 
@@ -29,6 +32,7 @@ pub struct Reader {
     kept: BTreeMap<&'static str, Vec<u8>>,
     /// Whether any dump since the last [`Self::take_interrupted`] was marked by the kernel as inconsistent.
     interrupted: bool,
+    sysfs: Option<OwnedFd>,
 }
 
 impl Reader {
@@ -60,7 +64,22 @@ impl Reader {
         Ok(self.families.as_ref().and_then(|families| families.get(name)))
     }
 
+    /// The root of the namespace's sysfs.
+    ///
+    /// # Errors
+    /// As [`sysfs::open`].
+    pub fn sysfs(&mut self) -> io::Result<&OwnedFd> {
+        let sysfs = match self.sysfs.take() {
+            Some(sysfs) => sysfs,
+            None => sysfs::open()?,
+        };
+        Ok(self.sysfs.insert(sysfs))
+    }
+
     /// A dump appended to `into`; remembers an interruption.
+    ///
+    /// A machine that has no large pieces of memory free for the moment answers in small ones, which
+    /// some objects have no room in (the features of a device): it is asked again.
     ///
     /// # Errors
     /// As [`Socket::dump_into`].
@@ -71,8 +90,20 @@ impl Reader {
         body: &[u8],
         into: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let interrupted = self.socket(protocol)?.dump_into(kind, body, into)?;
-        self.interrupted |= interrupted;
+        const TRIES: u32 = 20;
+        const PAUSE: Duration = Duration::from_millis(5);
+        let start = into.len();
+        for _ in 1..TRIES {
+            match self.socket(protocol)?.dump_into(kind, body, into) {
+                Err(error) if error.errno() == Some(libc::EMSGSIZE) => into.truncate(start),
+                dumped => {
+                    self.interrupted |= dumped?;
+                    return Ok(());
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.interrupted |= self.socket(protocol)?.dump_into(kind, body, into)?;
         Ok(())
     }
 

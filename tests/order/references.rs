@@ -214,6 +214,7 @@ impl There {
                 }
                 // Tables of their own, which no name refers to.
                 Action::Command { .. }
+                | Action::LinkFile { .. }
                 | Action::Membership { .. }
                 | Action::Table { .. }
                 | Action::Write { .. } => {}

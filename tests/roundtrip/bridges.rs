@@ -8,7 +8,11 @@ const QUESTIONS: &[&[&str]] = &[
     &["sh", "-c", STAYING],
     &["sh", "-c", "bridge -d vlan 2>/dev/null | jq -R . | jq -s ."],
     &["sh", "-c", "bridge vni | jq -R . | jq -s ."],
-    &["sh", "-c", "bridge -d mdb show | grep permanent | sort | jq -R . | jq -s ."],
+    &[
+        "sh",
+        "-c",
+        "bridge -d mdb show | grep -e permanent -e 'proto static' | sort | jq -R . | jq -s .",
+    ],
 ];
 
 /// Entries that do not age, sorted: they are kept by chance. Those of multicast are of the links'
@@ -119,6 +123,7 @@ fn groups() {
         "mdb",
         &[
             ("of IP", "!bridge mdb add dev br0 port a0 grp 239.1.1.1 permanent"),
+            ("for a time", "!bridge mdb add dev br0 port a0 grp 239.1.1.1 temp"),
             ("of IPv6", "!bridge mdb add dev br0 port a0 grp ff0e::77 permanent"),
             (
                 "on both ports",

@@ -2,6 +2,7 @@
 
 use netckpt::restore::{self, Options};
 
+use super::netns::Pair;
 use super::{Case, QUESTIONS, all, image_of, wired};
 
 #[test]
@@ -53,6 +54,7 @@ fn links() {
                  link set eth0 state up",
             ),
             ("lo down", "link set lo down"),
+            ("lo with an address of its own", "link set lo address 02:00:00:00:00:01"),
             ("lo with another mtu", "link set lo mtu 1500"),
             ("lo with an alias and a group", "link set lo alias self group 3"),
             (
@@ -62,6 +64,11 @@ fn links() {
                  addr add 10.0.0.1/24 dev a0\naddr add 10.0.0.2/24 dev b0",
             ),
             ("both ends inside, one down", "link add a0 type veth peer name b0\nlink set a0 up"),
+            (
+                "down, and up before that",
+                "link add a0 type veth peer name b0\nlink set a0 up\nlink set b0 up\n!sleep 0.2
+                 addr add 10.0.0.1/24 dev a0\nlink set b0 down\nlink set a0 down",
+            ),
             (
                 "chosen indexes, the later end first",
                 "link add a0 index 500 type veth peer name b0 index 40\nlink set b0 up",
@@ -173,6 +180,11 @@ fn bridges() {
                 "a blocked port",
                 "link add br0 type bridge\nlink set a0 master br0\nlink set br0 up
                  !sleep 0.3\n!bridge link set dev a0 state blocking",
+            ),
+            (
+                "a disabled port",
+                "link add br0 type bridge\nlink set a0 master br0\nlink set br0 up
+                 !sleep 0.3\n!bridge link set dev a0 state disabled",
             ),
             (
                 "two, joined",
@@ -298,9 +310,18 @@ fn other_kinds() {
             ("ifb", "link add i0 type ifb\nlink set i0 up"),
             ("ifb with queues", "link add i0 numtxqueues 3 numrxqueues 3 type ifb"),
             (
+                "ifb with as many queues as there are processors",
+                "!ip link add i0 numtxqueues $(nproc) numrxqueues $(nproc) type ifb",
+            ),
+            (
                 "protocol down",
                 "link add m0 link a0 type macvlan\nlink set m0 protodown on
                  link set m0 protodown_reason 3 on",
+            ),
+            (
+                "protocol down of what is up",
+                "link add m0 link a0 type macvlan\nlink set m0 up\n!sleep 0.2
+                 link set m0 protodown on",
             ),
             ("dummy", "link add d0 type dummy"),
             ("vlan", "link add link a0 name v0 type vlan id 7"),
@@ -359,4 +380,18 @@ fn what_can_be_changed_is_changed_in_place() {
     let findings: Vec<_> = findings.iter().filter(|finding| finding.matters()).collect();
     assert!(findings.is_empty(), "{findings:#?}");
     assert_eq!(restored().rounds, 0);
+}
+
+/// But for one that the host has given to a link of its own.
+#[test]
+fn an_outer_end_that_is_made_has_its_other_names() {
+    let source = wired("names");
+    source.node.ip("link property add dev veth0 altname of-the-pod altname taken");
+    let image = image_of(&source);
+    let target = Pair::bare("names");
+    target.node.ip("link add taken type veth peer name other");
+    let (pod, node) = (target.pod.open(), target.node.open());
+    restore::restore(&pod, Some(&node), &image, &Options::default()).unwrap();
+    let link = target.node.json(&["ip", "-j", "-d", "link", "show", "veth0"]);
+    assert_eq!(link[0]["altnames"], serde_json::json!(["of-the-pod"]));
 }

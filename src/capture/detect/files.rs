@@ -5,7 +5,8 @@ use std::io;
 use crate::state::ReadError;
 
 fn read(path: &str) -> Result<String, ReadError> {
-    std::fs::read_to_string(path)
+    std::fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(|source| ReadError::File { path: path.to_owned(), source })
 }
 

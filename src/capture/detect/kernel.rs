@@ -51,6 +51,23 @@ pub(super) fn links(reader: &mut Reader) -> Result<Vec<(u32, String)>, ReadError
         .collect()
 }
 
+/// What bridges and vxlan links have learned of their traffic, and forget again: entries without a state
+/// that stays, which are neither their own nor somebody's.
+pub(super) fn learned(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {
+    const RTM_GETNEIGH: u16 = 30;
+    const AF_BRIDGE: u8 = libc::AF_BRIDGE as u8;
+    /// `NUD_NOARP | NUD_PERMANENT`, and `NTF_EXT_LEARNED`.
+    const STAYS: u8 = 0xc0;
+    const SOMEBODYS: u8 = 0x10;
+    let body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let ages = |message: &Message<'_>| {
+        let (state, flags) = (*message.body.get(8)?, *message.body.get(10)?);
+        (state & STAYS == 0 && flags & SOMEBODYS == 0).then_some(())
+    };
+    let found = dump(probe.reader, "forwarding", Protocol::Route, RTM_GETNEIGH, &body, ages)?;
+    Ok(count(found.len(), "addresses that bridges and vxlan links learned"))
+}
+
 /// Legacy tables of bridges. The kernel makes each at the first question for it, in every namespace, so
 /// that one may only ask whether it knows the table at all. Without a bridge its rules see no packet.
 pub(super) fn ebtables(probe: &mut Probe<'_>) -> Result<Vec<String>, ReadError> {

@@ -56,6 +56,7 @@ static DETECTORS: &[Detector] = &[
         kernel::ebtables,
         "a kernel that is asked for its legacy tables of bridges makes them; nftables has others",
     ),
+    cache("learned-addresses", kernel::learned, LEARNED),
     state("xt-recent", |_| files::filled("/proc/thread-self/net/xt_recent"), LEARNED),
     cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ipt_hashlimit"), LEARNED),
     cache("xt-hashlimit", |_| files::filled("/proc/thread-self/net/ip6t_hashlimit"), LEARNED),

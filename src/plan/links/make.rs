@@ -4,7 +4,7 @@ use super::{CREATE, NLMSGHDR, PLAIN, RTM_NEWLINK, RTM_SETLINK, data, header, por
 use crate::netlink::Builder;
 use crate::plan::draft::{Draft, Sides};
 use crate::plan::link::{HEADER, Link, Parent};
-use crate::plan::{Action, Error, Stage, Terms, veth};
+use crate::plan::{Action, Error, Stage, Terms, link_files, veth};
 use crate::state::classes::LINKS;
 use crate::state::table::Attr;
 use crate::state::{self, replay_where};
@@ -20,6 +20,7 @@ const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_CARRIER: u16 = 33;
 const IFLA_PROTO_DOWN: u16 = 39;
 const IFLA_GSO_MAX_SEGS: u16 = 40;
 const IFLA_GSO_MAX_SIZE: u16 = 41;
@@ -33,7 +34,7 @@ const IFLA_GRO_IPV4_MAX_SIZE: u16 = 64;
 /// The kind of links that no message makes.
 const TUN: &str = "tun";
 
-const RTM_NEWLINKPROP: u16 = 108;
+pub const RTM_NEWLINKPROP: u16 = 108;
 const RTM_DELLINKPROP: u16 = 109;
 
 /// Attributes that a link takes when it is made (`rtnl_create_link` of the kernel).
@@ -83,7 +84,9 @@ pub fn make(
     draft.made.insert(link.index);
     if link.kind == TUN {
         let label = format!("make {} (tun)", link.name);
-        draft.act(Stage::MakeLinks, &LINKS, label, Action::Tun(data::tun(link)));
+        let mut tun = data::tun(link);
+        tun.flags |= link_files::tun_flags(link.index, sides).cast_signed();
+        draft.act(Stage::MakeLinks, &LINKS, label, Action::Tun(tun));
         set(link, |attr| is_settable(link, attr.id) && attr.id != IFLA_IFNAME, draft);
     } else if !twin {
         let mut builder = Builder::new(RTM_NEWLINK, CREATE, &creation(link, terms));
@@ -129,7 +132,8 @@ pub fn creation(link: &Link<'_>, terms: &Terms) -> Vec<u8> {
         WHEN_MADE.contains(&attr.id) && takes(link, attr.id) && !late
     }));
     let (transmit, receive) = link.queues();
-    if (transmit, receive) != (terms.queues, terms.queues) {
+    // Only a veth has them by itself.
+    if !link.is_veth() || (transmit, receive) != (terms.queues, terms.queues) {
         body.put_u32(IFLA_NUM_TX_QUEUES, transmit).put_u32(IFLA_NUM_RX_QUEUES, receive);
     }
     body.finish().split_off(NLMSGHDR)
@@ -143,7 +147,7 @@ fn is_settable(link: &Link<'_>, id: u16) -> bool {
 /// Whether a link of the kind can be told an attribute: the addresses of a tunnel of IP are settings of
 /// its kind.
 fn takes(link: &Link<'_>, id: u16) -> bool {
-    link.is_ethernet() || !matches!(id, IFLA_ADDRESS | IFLA_BROADCAST)
+    link.is_ethernet() || link.is_loopback() || !matches!(id, IFLA_ADDRESS | IFLA_BROADCAST)
 }
 
 /// Those attributes of a captured link that are wanted, as the table has them sent.
@@ -185,6 +189,26 @@ fn set(link: &Link<'_>, wanted: impl Fn(&Attr) -> bool, draft: &mut Draft) {
     draft.send(Stage::SetLinks, &LINKS, format!("set {}", link.name), builder.finish(), &[]);
 }
 
+/// Adds a list of alternative names to a message that gives or takes them.
+pub fn put_names(names: &[&str], builder: &mut Builder) {
+    let nest = builder.begin(IFLA_PROP_LIST | Builder::NESTED);
+    for name in names {
+        builder.put_text(IFLA_ALT_IFNAME, name);
+    }
+    builder.end(nest);
+}
+
+/// Tells a link that came up that its protocol is down: its carrier came back with the link below it.
+pub fn hold_down(new: &Link<'_>, draft: &mut Draft) {
+    let is = |id, value| new.raw.attribute(id).and_then(|it| it.first().copied()) == Some(value);
+    if is(IFLA_PROTO_DOWN, 1) && is(IFLA_CARRIER, 0) && draft.raised.contains(&new.index) {
+        let mut builder = Builder::new(RTM_SETLINK, PLAIN, &header(new.index, 0, 0));
+        builder.put(IFLA_PROTO_DOWN, &[1]);
+        let label = format!("protocol down on {}", new.name);
+        draft.send(Stage::LateLinks, &LINKS, label, builder.finish(), &[]);
+    }
+}
+
 /// Alternative names are kept in the order in which they were added.
 fn rename_others(old: &[&str], new: &[&str], link: &Link<'_>, draft: &mut Draft) {
     let (less, more) = if new.starts_with(old) { (&[][..], &new[old.len()..]) } else { (old, new) };
@@ -195,11 +219,7 @@ fn rename_others(old: &[&str], new: &[&str], link: &Link<'_>, draft: &mut Draft)
             continue;
         }
         let mut builder = Builder::new(kind, PLAIN, &header(link.index, 0, 0));
-        let nest = builder.begin(IFLA_PROP_LIST | Builder::NESTED);
-        for name in names {
-            builder.put_text(IFLA_ALT_IFNAME, name);
-        }
-        builder.end(nest);
+        put_names(names, &mut builder);
         let label = format!("{word} of {}: {}", link.name, names.join(", "));
         draft.send(Stage::SetLinks, &LINKS, label, builder.finish(), &[]);
     }

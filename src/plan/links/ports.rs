@@ -20,6 +20,7 @@ const NDA_MASTER: u16 = 9;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_PROTINFO: u16 = 12;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -222,12 +223,13 @@ pub fn states(links: &[Link<'_>], kept: &Kept<'_>, draft: &mut Draft) {
         if now == Some(wanted) {
             continue;
         }
-        let mut builder = Builder::new(RTM_NEWLINK, PLAIN, &header(link.index, 0, 0));
-        let info = builder.begin(IFLA_LINKINFO | Builder::NESTED);
-        builder.put_text(IFLA_INFO_SLAVE_KIND, "bridge");
-        let data = builder.begin(IFLA_INFO_SLAVE_DATA | Builder::NESTED);
-        builder.put(IFLA_BRPORT_STATE, &[wanted]).end(data);
-        builder.end(info);
+        // Told as a setting of a kind, it would be followed by the notice of a change, upon which the
+        // bridge enables a port again that has a carrier.
+        let mut of_bridge = header(link.index, 0, 0);
+        of_bridge[0] = libc::AF_BRIDGE as u8;
+        let mut builder = Builder::new(RTM_SETLINK, PLAIN, &of_bridge);
+        let port = builder.begin(IFLA_PROTINFO | Builder::NESTED);
+        builder.put(IFLA_BRPORT_STATE, &[wanted]).end(port);
         let label = format!("state of port {}", link.name);
         draft.send(Stage::LateLinks, &LINKS, label, builder.finish(), &[]);
     }
@@ -263,4 +265,16 @@ pub fn only_port_state(
     let tree = bridge.and_then(|bridge| bridge.data_number(IFLA_BR_STP_STATE)).unwrap_or(0);
     let follows = tree != 0 || !has_carrier(&to) || !from.is_up();
     Some(if follows { PortState::Follows } else { PortState::Settles })
+}
+
+/// Whether all that differs of two bridges is how long they remember addresses, while the spanning tree
+/// of one of them changes: until that is over it is shorter than it was set.
+pub fn only_while_changing(from: &Object, to: &Object, differences: &[Difference]) -> bool {
+    const IFLA_BR_TOPOLOGY_CHANGE: u16 = 14;
+    let changes = |object| {
+        let data = Link::new(object).data().map(attributes);
+        data.and_then(|data| find(data, IFLA_BR_TOPOLOGY_CHANGE)) == Some(&[1])
+    };
+    differences.iter().all(|difference| difference.path == "linkinfo.data.ageing_time")
+        && (changes(from) || changes(to))
 }

@@ -7,6 +7,7 @@ use crate::plan::draft::Draft;
 use crate::plan::link::{Link, UP};
 use crate::state::classes::LINKS;
 
+const IFLA_QDISC: u16 = 6;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKMODE: u16 = 17;
 const IFLA_AF_SPEC: u16 = 26;
@@ -21,7 +22,7 @@ const NO_ADDRESS: u8 = 1;
 pub fn modes(old: Option<&Link<'_>>, new: &Link<'_>, draft: &mut Draft) {
     let Some(mode) = new.address_mode() else { return };
     let now = old.map_or(Some(EUI64), Link::address_mode);
-    let rises = new.is_up() && !old.is_some_and(Link::is_up);
+    let rises = new.is_up() && !old.is_some_and(Link::is_up) || is_touched(old, new);
     let quiet = rises && !new.is_loopback();
     if quiet && now != Some(NO_ADDRESS) {
         let message = inet6(new, IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS]);
@@ -50,8 +51,24 @@ fn inet6(link: &Link<'_>, id: u16, payload: &[u8]) -> Vec<u8> {
     builder.finish()
 }
 
+/// Whether a link that is down was up once and is to be so again for a moment: since then it has a
+/// queueing discipline, and groups that it is a member of when it comes up.
+fn is_touched(old: Option<&Link<'_>>, new: &Link<'_>) -> bool {
+    let was_up = |link: &Link<'_>| link.raw.text(IFLA_QDISC).is_some_and(|name| name != "noop");
+    let given = new.is_given() && old.is_none();
+    !given && !new.is_up() && was_up(new) && !old.is_some_and(was_up)
+}
+
 pub fn raise(old: Option<Link<'_>>, new: &Link<'_>, draft: &mut Draft) {
     let was = old.is_some_and(|old| old.is_up());
+    if is_touched(old.as_ref(), new) {
+        for (word, flags) in [("raise", UP), ("lower", 0)] {
+            let message = Builder::new(RTM_SETLINK, PLAIN, &header(new.index, flags, UP)).finish();
+            let label = format!("{word} {}, as it once was", new.name);
+            draft.send(Stage::RaiseLinks, &LINKS, label, message, &[]);
+        }
+        return;
+    }
     if was == new.is_up() || new.is_given() && old.is_none() {
         return;
     }

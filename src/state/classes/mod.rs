@@ -12,6 +12,7 @@ mod fou;
 pub mod ioam6;
 pub mod ipset;
 pub mod ipvs;
+pub mod link_files;
 pub mod links;
 mod mpls_routes;
 pub mod mptcp;
@@ -39,11 +40,15 @@ pub use bridges::{
     BRIDGE_FDB, BRIDGE_MDB, BRIDGE_MST, BRIDGE_VLAN_OPTIONS, BRIDGE_VLANS, VXLAN_VNIS,
 };
 pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
-pub use devices::{DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES};
+pub use devices::{
+    DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES, DEVICE_LINK_INFO, DEVICE_LINK_MODES,
+    DEVICE_MESSAGES,
+};
 pub use fou::FOU;
 pub use ioam6::{IOAM6_NAMESPACES, IOAM6_SCHEMAS};
 pub use ipset::{IPSET_MEMBERS, IPSETS};
 pub use ipvs::{IPVS_DAEMONS, IPVS_DESTINATIONS, IPVS_SERVICES, IPVS_TIMEOUTS};
+pub use link_files::LINK_FILES;
 pub use links::LINKS;
 pub use mpls_routes::MPLS_ROUTES;
 pub use mptcp::{MPTCP_ENDPOINTS, MPTCP_LIMITS};
@@ -65,7 +70,7 @@ pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 65] = [
+pub static CLASSES: [&Class; 69] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -84,6 +89,10 @@ pub static CLASSES: [&Class; 65] = [
     &DEVICE_FEATURES,
     &DEVICE_CHANNELS,
     &DEVICE_COALESCING,
+    &DEVICE_LINK_MODES,
+    &DEVICE_LINK_INFO,
+    &DEVICE_MESSAGES,
+    &LINK_FILES,
     &RULES,
     &MULTICAST_RULES,
     &ROUTES,

@@ -43,7 +43,7 @@ fn faults(value: &Value) -> Vec<Fault> {
 fn read(_: &mut Reader) -> Result<Vec<u8>, ReadError> {
     let mut section = Vec::new();
     for line in file("dev_mcast")?.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let [index, _, _, by_hand, address] = words[..] else { continue };
         let (Ok(index), Ok(address)) = (index.parse::<u32>(), hex::decode(address)) else {
             return Err(unexpected("dev_mcast", line));
@@ -131,9 +131,12 @@ fn from_file(text: &str) -> Vec<u8> {
 
 fn file(name: &str) -> Result<String, ReadError> {
     let path = format!("/proc/thread-self/net/{name}");
-    match std::fs::read_to_string(&path) {
+    match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        read => read.map_err(|source| ReadError::File { path, source }),
+        // A name may be of any bytes.
+        read => read
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .map_err(|source| ReadError::File { path, source }),
     }
 }
 

@@ -29,7 +29,6 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
         "netfilter/nf_hooks_lwtunnel",
         "of the machine: once on, it is on for all until it starts anew",
     ),
-    ("core/rps_default_mask", "processors of the machine"),
 ];
 
 /// Whether a file is state that is carried, by its path below `/proc/sys/net`. (A reader takes only

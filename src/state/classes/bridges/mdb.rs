@@ -22,6 +22,8 @@ const MDBA_MDB_ENTRY_INFO: u16 = 1;
 const MDBA_MDB_EATTR_SRC_LIST: u16 = 2;
 const MDBA_MDB_EATTR_GROUP_MODE: u16 = 3;
 const MDBA_MDB_EATTR_SOURCE: u16 = 4;
+const MDBA_MDB_EATTR_RTPROT: u16 = 5;
+const RTPROT_KERNEL: u8 = 2;
 /// As set: `MDBA_SET_ENTRY`, and `MDBE_ATTR_*` in `MDBA_SET_ENTRY_ATTRS`.
 const MDBA_SET_ENTRY: u16 = 1;
 const MDBA_SET_ENTRY_ATTRS: u16 = 2;
@@ -30,7 +32,7 @@ const AS_SET: &[(u16, u16)] = &[
     (MDBA_MDB_EATTR_SRC_LIST, 2),
     (MDBA_MDB_EATTR_GROUP_MODE, 3),
     (MDBA_MDB_EATTR_SOURCE, 1),
-    (5, 4),
+    (MDBA_MDB_EATTR_RTPROT, 4),
     (6, 5),
     (7, 6),
     (8, 7),
@@ -116,6 +118,7 @@ pub static BRIDGE_MDB: Class = Class {
     remove: RTM_DELMDB,
     after: &["links", "bridge-vlans"],
     label,
+    fleeting: |value| value.number("entry.state") == Some(0),
     shown_by: "tests/roundtrip, bridges",
     ..Class::BASE
 };
@@ -154,7 +157,7 @@ fn read(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
     Ok(as_set(&dumped))
 }
 
-/// A message in the form of setting for each permanent entry of a dump.
+/// A message in the form of setting for each entry of a dump that somebody has made.
 fn as_set(dumped: &[u8]) -> Vec<u8> {
     let mut section = Vec::new();
     for message in messages(dumped).map_while(Result::ok) {
@@ -172,7 +175,12 @@ fn as_set(dumped: &[u8]) -> Vec<u8> {
 
 fn one(message: &Message<'_>, info: &Attribute<'_>) -> Vec<u8> {
     let Some((entry, rest)) = info.payload.split_at_checked(ENTRY) else { return Vec::new() };
-    if entry[STATE] & MDB_PERMANENT == 0 || entry[FLAGS] & MDB_FLAGS_STAR_EXCL != 0 {
+    // One that ends by itself was learned, unless somebody says that it is theirs.
+    let mut told = attributes(rest).map_while(Result::ok);
+    let maker = told.find(|attribute| attribute.id == MDBA_MDB_EATTR_RTPROT);
+    let learned = maker.is_none_or(|maker| maker.payload == [RTPROT_KERNEL]);
+    let ends = entry[STATE] & MDB_PERMANENT == 0;
+    if ends && learned || entry[FLAGS] & MDB_FLAGS_STAR_EXCL != 0 {
         return Vec::new();
     }
     let mut header = [0; HEADER];

@@ -139,6 +139,11 @@ pub fn faults(link: &Value) -> Vec<Fault> {
     if link.text("ifname").is_some_and(|name| !is_name(name)) {
         return vec![Fault::Object("its name is none that a link can have".to_owned())];
     }
+    // How bytes are shown that are no text.
+    if link.text("ifname").is_some_and(|name| name.contains("\\x")) {
+        let why = "a link whose name is not UTF-8 is not carried: give it another".to_owned();
+        return vec![Fault::Object(why)];
+    }
     let Some(kind) = link.text("linkinfo.kind") else {
         if link.number("type") == Some(ARPHRD_LOOPBACK) {
             return Vec::new();
@@ -163,6 +168,11 @@ pub fn faults(link: &Value) -> Vec<Fault> {
         let why =
             "a process holds it open, and makes it again: it goes when it is closed".to_owned();
         return vec![Fault::Object(why)];
+    }
+    if link.number("linkinfo.data.topology_change") == Some(1) {
+        let why =
+            "comes back with the short ageing time that it has while its spanning tree changes";
+        return vec![Fault::Part(why.to_owned())];
     }
     Vec::new()
 }
