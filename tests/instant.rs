@@ -4,7 +4,7 @@
 //! kernel takes them, while a thousand captures are made. A step is eight messages, each of which
 //! the kernel applies as a whole, so the namespace goes through a known sequence of states; every
 //! image must be one of them, wherever in a step it falls. An older address beside a newer route is
-//! two versions in one image.
+//! two versions in one image. Every second capture is one that stood by while the writer wrote.
 //!
 //! With the feature `torn` captures read everything once only, and the same test has to find torn
 //! images: `cargo test --features torn --test instant`.
@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use netckpt::capture::{Captured, Options, capture};
+use netckpt::capture::{Captured, Options, Standing, capture};
 use netckpt::netlink::{Builder, Protocol, Socket, attributes, messages};
 
 mod netns;
@@ -99,8 +99,13 @@ fn look(namespace: &netckpt::netns::Namespace) -> Seen {
     // The writer never rests. How long one capture may wait for a calm moment on a machine that has
     // other things to do is not what is looked at here.
     let options = Options { patience: BOUND, ..Options::default() };
+    let (mut standing, _) =
+        Standing::open(namespace, None, &options).expect("it stands by in time");
     while seen.captures < CAPTURES && seen.torn.len() < ENOUGH && start.elapsed() < BOUND {
-        let captured = capture(namespace, &options).expect("a capture in time");
+        let captured = match seen.captures % 2 {
+            0 => capture(namespace, &options).expect("a capture in time"),
+            _ => standing.update().expect("an update in time").captured,
+        };
         let versions = Versions::of(&captured);
         if !versions.were_together() {
             seen.torn.push(versions);

@@ -4,6 +4,9 @@
 //! reads again what changed meanwhile. Nothing is decoded until all is read: this is what a pod may
 //! be stopped for. Then the sections are sifted, what they hold that no table knows is named, and
 //! [`detect`] names what no class covers.
+//!
+//! What is to be captured later, in a short moment, can be prepared: [`Standing`] reads all now, and
+//! then only what changed since.
 
 mod detect;
 mod devconf;
@@ -12,10 +15,12 @@ mod image;
 mod initial;
 mod passes;
 mod sift;
+mod standing;
 mod sysctls;
 mod watch;
 
 pub(crate) use image::kernel;
+pub use standing::{Standing, Update};
 pub use sysctls::Files;
 
 use std::time::Duration;
@@ -24,6 +29,8 @@ use jiff::Timestamp;
 
 use crate::image::{Counts, Evidence, NotCarried, Snapshot};
 use bytes::Bytes;
+
+use passes::{Passes, Reading};
 
 use crate::host::{elsewhere, flows, number_of, outer_ends, shaping};
 use crate::netlink::{Protocol, Socket, messages};
@@ -80,6 +87,8 @@ pub enum Error {
         waited.as_millis()
     )]
     KeepsChanging { classes: Vec<&'static str>, waited: Duration },
+    #[error("the capture that stood by has ended before it was asked")]
+    Ended,
     #[error("the kernel's answer for {class} is not well-formed: {source}")]
     Malformed { class: &'static str, source: crate::netlink::Malformed },
 }
@@ -90,7 +99,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Namespace(_) => "NamespaceUnavailable",
-            Self::Subscribe { .. } | Self::Events(_) => "ChangesNotWatched",
+            Self::Subscribe { .. } | Self::Events(_) | Self::Ended => "ChangesNotWatched",
             Self::Read { .. } | Self::Host { .. } | Self::Flows { .. } | Self::Malformed { .. } => {
                 "StateNotRead"
             }
@@ -121,30 +130,39 @@ pub fn network(
 ) -> Result<Captured, Error> {
     let mut captured = capture(namespace, options)?;
     let Some(host) = host else { return Ok(captured) };
-    let class = crate::state::classes::LINKS.name;
-    let links = captured.snapshot.sections.get(class).cloned().unwrap_or_default();
     let descriptor = host.as_raw_fd();
     let number = namespace.run(|| number_of(descriptor))?;
-    let number = number.map_err(|source| Error::Host { source })?;
+    beside_host(&mut captured, host, number.map_err(|source| Error::Host { source })?)?;
+    Ok(captured)
+}
+
+/// Adds what the host has of a captured pod, by whom it is known as `number`.
+fn beside_host(
+    captured: &mut Captured,
+    host: &Namespace,
+    number: Option<i32>,
+) -> Result<(), Error> {
+    let class = crate::state::classes::LINKS.name;
+    let links = captured.snapshot.sections.get(class).cloned().unwrap_or_default();
     captured.not_carried.extend(elsewhere(&links, number).into_iter().map(nested));
-    captured.not_carried.sort();
-    let ends = host.run(|| {
-        let mut socket = Socket::open(Protocol::Route)?;
-        let ends = outer_ends(&mut socket, &links, number)?;
-        let named = shaping(&mut socket, &ends)?;
-        Ok((ends, named))
-    })?;
-    let (ends, named) = ends.map_err(|source| Error::Host { source })?;
+    let (ends, named, flows) = host.run(|| {
+        let ends = Socket::open(Protocol::Route).and_then(|mut socket| {
+            let ends = outer_ends(&mut socket, &links, number)?;
+            let named = shaping(&mut socket, &ends)?;
+            Ok((ends, named))
+        });
+        let (ends, named) = ends.map_err(|source| Error::Host { source })?;
+        let flows = flows::capture(&captured.snapshot);
+        Ok::<_, Error>((ends, named, flows.map_err(|source| Error::Flows { source })?))
+    })??;
     captured.not_carried.extend(named);
-    let flows = host.run(|| flows::capture(&captured.snapshot))?;
-    let flows = flows.map_err(|source| Error::Flows { source })?;
     captured.not_carried.extend(flows.stay);
     captured.not_carried.sort();
-    captured.counts.insert(flows::SECTION.to_owned(), messages(&flows.section).count() as u64);
-    captured.snapshot.sections.insert(flows::SECTION.to_owned(), Bytes::from(flows.section));
-    captured.counts.insert(format!("host/{class}"), messages(&ends).count() as u64);
-    captured.snapshot.sections.insert(format!("host/{class}"), Bytes::from(ends));
-    Ok(captured)
+    for (name, section) in [(flows::SECTION, flows.section), (&format!("host/{class}"), ends)] {
+        captured.counts.insert(name.to_owned(), messages(&section).count() as u64);
+        captured.snapshot.sections.insert(name.to_owned(), Bytes::from(section));
+    }
+    Ok(())
 }
 
 /// A veth into a namespace of the pod's own making: on another node its end would become a link of the
@@ -165,13 +183,18 @@ fn nested(object: String) -> NotCarried {
 pub fn capture(namespace: &Namespace, options: &Options) -> Result<Captured, Error> {
     let (reading, taken, beside) = namespace.run(|| {
         own_descriptors();
-        let mut reader = Reader::new();
-        let reading = passes::read(options, &mut reader)?;
+        let mut passes = Passes::open(options)?;
+        passes.first()?;
         let taken = Timestamp::now();
-        let beside = detect::beside(&mut reader, options.classes);
-        Ok::<_, Error>((reading, taken, beside))
+        let beside = detect::beside(&mut passes.reader, options.classes);
+        Ok::<_, Error>((passes.into_reading(), taken, beside))
     })??;
-    let mut captured = sift::sift(options.classes, reading, taken)?;
+    let Reading { sections, unreadable, evidence } = reading;
+    let names = sift::names(options.classes, sections.iter().map(Vec::as_slice));
+    let all = options.classes.iter().zip(sections);
+    let sifted = all.map(|(class, section)| sift::sift(class, section, &names));
+    let sifted = sifted.collect::<Result<Vec<_>, _>>()?;
+    let mut captured = sift::together(options.classes, sifted, &unreadable, evidence, taken);
     captured.not_carried.extend(beside);
     captured.not_carried.sort();
     Ok(captured)

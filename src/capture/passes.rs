@@ -16,7 +16,7 @@ use super::sysctls::{Sysctls, Unreadable};
 use super::watch::{Stale, Watch};
 use super::{Error, Options};
 use crate::image::Evidence;
-use crate::netlink::Protocol;
+use crate::netlink::{Protocol, messages};
 use crate::state::classes::LINKS;
 use crate::state::table::{Class, Source};
 use crate::state::{self, Object, ReadError, Reader};
@@ -26,42 +26,8 @@ use crate::state::{self, Object, ReadError, Reader};
 const CLOSE: Duration = Duration::from_millis(1);
 const TRIES: u32 = 8;
 
-/// Classes read, and how.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    /// One section for each class, in the order of [`Options::classes`].
-    pub(super) sections: Vec<Vec<u8>>,
-    pub(super) unreadable: Vec<Unreadable>,
-    pub(super) evidence: Evidence,
-}
-
-/// Reads all classes as of one moment. Belongs on a thread inside the namespace.
-pub(super) fn read(options: &Options, reader: &mut Reader) -> Result<Reading, Error> {
-    let start = Instant::now();
-    let mut passes = Passes {
-        classes: options.classes,
-        watch: Watch::open(options.classes)?,
-        reader,
-        reading: Reading {
-            sections: options.classes.iter().map(|_| Vec::new()).collect(),
-            ..Reading::default()
-        },
-        sysctls: None,
-        stale: Stale::new(),
-        links_again: false,
-        moved: false,
-    };
-    passes.settle(options, start)?;
-    passes.merge_flows();
-    passes.list()?;
-    let mut reading = passes.reading;
-    if let Some(sysctls) = passes.sysctls {
-        reading.unreadable = sysctls.found.unreadable;
-        reading.sections[sysctls.place] = sysctls.found.bytes;
-    }
-    reading.evidence.micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Ok(reading)
-}
+/// Flows that are asked for one by one; where more are known, the kernel's table is walked for them once.
+const MOST_ASKED: usize = 1024;
 
 /// Reads one class once.
 pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
@@ -90,18 +56,38 @@ pub(super) fn once(class: &'static Class, reader: &mut Reader) -> Result<Vec<u8>
     Ok(section)
 }
 
-struct Passes<'a> {
+/// What was read of the classes, and how.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// One section for each class, in their order.
+    pub(super) sections: Vec<Vec<u8>>,
+    pub(super) unreadable: Vec<Unreadable>,
+    pub(super) evidence: Evidence,
+}
+
+/// The classes of a namespace, read as of one moment, and kept so. Belongs on a thread inside the
+/// namespace.
+pub(super) struct Passes {
     classes: &'static [&'static Class],
-    watch: Watch,
-    reader: &'a mut Reader,
-    reading: Reading,
+    patience: Duration,
+    /// When the reading under way has begun.
+    start: Instant,
+    pub(super) watch: Watch,
+    pub(super) reader: Reader,
+    /// One section for each class, in the order of the classes; but for sysctls.
+    sections: Vec<Vec<u8>>,
+    evidence: Evidence,
     sysctls: Option<Files>,
     /// What is to be read again.
     stale: Stale,
+    /// What was read in the reading under way.
+    read: Stale,
     /// Links were read again: there may be files of devices that were not there before.
     links_again: bool,
     /// Anything was read again: what was read of flows is older than that.
     moved: bool,
+    /// The kernel's table of flows may be walked, once in a reading.
+    may_walk: bool,
 }
 
 /// The class of sysctls, by its place.
@@ -110,18 +96,118 @@ struct Files {
     found: Sysctls,
 }
 
-impl Passes<'_> {
-    fn settle(&mut self, options: &Options, start: Instant) -> Result<(), Error> {
+impl Passes {
+    /// Subscribes. Nothing is read yet.
+    pub(super) fn open(options: &Options) -> Result<Self, Error> {
+        Ok(Self {
+            classes: options.classes,
+            patience: options.patience,
+            start: Instant::now(),
+            watch: Watch::open(options.classes)?,
+            reader: Reader::new(),
+            sections: options.classes.iter().map(|_| Vec::new()).collect(),
+            evidence: Evidence::default(),
+            sysctls: None,
+            stale: Stale::new(),
+            read: Stale::new(),
+            links_again: false,
+            moved: false,
+            may_walk: false,
+        })
+    }
+
+    /// Reads all classes as of one moment.
+    pub(super) fn first(&mut self) -> Result<(), Error> {
         let torn = cfg!(feature = "torn");
         let in_first = |place: &usize| torn || !self.classes[*place].source.is_unannounced();
         self.pass(&(0..self.classes.len()).filter(in_first).collect())?;
-        if torn {
-            return Ok(());
+        if !torn {
+            self.settle()?;
         }
+        self.end()
+    }
+
+    /// Reads again, as of one moment, what was told of since the last reading, and what changes without
+    /// a word.
+    pub(super) fn again(&mut self) -> Result<(), Error> {
+        self.start = Instant::now();
+        self.evidence = Evidence::default();
+        self.read.clear();
+        self.reader.forget();
+        self.watch.told(&mut self.stale)?;
+        for place in self.stale.clone() {
+            self.count_again(place);
+        }
+        let drifts = |place: &usize| (self.classes[*place].drifts)(&self.sections[*place]);
+        let drifting: Stale = (0..self.classes.len()).filter(drifts).collect();
+        let mut places = std::mem::take(&mut self.stale);
+        places.extend(drifting);
+        places.extend(self.watch.unwatched());
+        self.pass(&places)?;
+        // Of flows that are older than the subscription nothing was told.
+        (self.moved, self.may_walk) = (true, true);
+        self.settle()?;
+        self.end()
+    }
+
+    /// Takes what was told so far, without a wait: what it is of will be read again.
+    pub(super) fn heed(&mut self) -> Result<(), Error> {
+        self.watch.take(&mut self.stale)?;
+        for (place, class) in self.classes.iter().enumerate() {
+            if self.watch.has_many(place, self.sections[place].len()) {
+                self.watch.merge(place, class, &mut self.sections[place]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read last of each class.
+    pub(super) fn sections(&self) -> impl Iterator<Item = &[u8]> {
+        self.sections.iter().enumerate().map(|(place, section)| match &self.sysctls {
+            Some(files) if files.place == place => &files.found.bytes[..],
+            _ => section,
+        })
+    }
+
+    /// What was read, where nothing more is to be.
+    pub(super) fn into_reading(self) -> Reading {
+        let Self { mut sections, evidence, sysctls, .. } = self;
+        let mut unreadable = Vec::new();
+        if let Some(Files { place, found }) = sysctls {
+            sections[place] = found.bytes;
+            unreadable = found.unreadable;
+        }
+        Reading { sections, unreadable, evidence }
+    }
+
+    pub(super) fn unreadable(&self) -> &[Unreadable] {
+        self.sysctls.as_ref().map_or(&[], |files| &files.found.unreadable)
+    }
+
+    pub(super) fn evidence(&self) -> Evidence {
+        self.evidence.clone()
+    }
+
+    /// Names of the classes that the last reading has left as they were.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let kept = |(place, _): &(usize, _)| !self.read.contains(place);
+        let all = self.classes.iter().enumerate().filter(kept);
+        all.map(|(_, class)| class.name.to_owned()).collect()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        self.merge_flows();
+        self.list()?;
+        let micros = self.start.elapsed().as_micros();
+        self.evidence.micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
         let mut tries = 0;
         loop {
             while !self.stale.is_empty() {
-                self.hurry(options, start, &self.stale)?;
+                self.hurry(&self.stale)?;
                 let again = std::mem::take(&mut self.stale);
                 self.pass(&again)?;
                 for place in again {
@@ -148,15 +234,15 @@ impl Passes<'_> {
             if changed.is_empty() && self.stale.is_empty() {
                 return Ok(());
             }
-            self.hurry(options, start, &changed)?;
+            self.hurry(&changed)?;
             self.watch.told(&mut self.stale)?;
         }
     }
 
     /// Ends the capture where patience has run out over these classes.
-    fn hurry(&self, options: &Options, start: Instant, over: &Stale) -> Result<(), Error> {
-        let waited = start.elapsed();
-        if waited <= options.patience {
+    fn hurry(&self, over: &Stale) -> Result<(), Error> {
+        let waited = self.start.elapsed();
+        if waited <= self.patience {
             return Ok(());
         }
         let classes = over.iter().map(|place| self.classes[*place].name).collect();
@@ -165,7 +251,7 @@ impl Passes<'_> {
 
     /// Reads these classes, then takes what was told of any class meanwhile.
     fn pass(&mut self, places: &Stale) -> Result<(), Error> {
-        self.reading.evidence.passes += 1;
+        self.evidence.passes += 1;
         for place in places {
             self.class(*place)?;
         }
@@ -174,9 +260,10 @@ impl Passes<'_> {
 
     fn class(&mut self, place: usize) -> Result<(), Error> {
         let class = self.classes[place];
+        self.read.insert(place);
         match class.source {
             Source::Sysctl => {
-                let found = Sysctls::read(self.reader).map_err(sysctls_failed)?;
+                let found = Sysctls::read(&mut self.reader).map_err(sysctls_failed)?;
                 self.sysctls = Some(Files { place, found });
             }
             // Read when all else holds.
@@ -185,11 +272,11 @@ impl Passes<'_> {
             | Source::Watched { .. }
             | Source::Flows { .. }
             | Source::Generic { .. } => {
-                self.reading.sections[place] = once(class, self.reader)
+                self.sections[place] = once(class, &mut self.reader)
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }
             Source::Netlink { protocol, dumps, .. } => {
-                let section = &mut self.reading.sections[place];
+                let section = &mut self.sections[place];
                 section.clear();
                 for dump in dumps {
                     match self.reader.dump(protocol, dump.kind, dump.body, section) {
@@ -204,7 +291,7 @@ impl Passes<'_> {
             }
         }
         if self.reader.take_interrupted() {
-            self.reading.evidence.interrupted += 1;
+            self.evidence.interrupted += 1;
             self.stale.insert(place);
         }
         Ok(())
@@ -225,12 +312,12 @@ impl Passes<'_> {
         }
         let mut before = Vec::with_capacity(places.len());
         for place in &places {
-            before.push(std::mem::take(&mut self.reading.sections[*place]));
+            before.push(std::mem::take(&mut self.sections[*place]));
             self.class(*place)?;
         }
         let mut changed = Stale::new();
         for (place, before) in places.into_iter().zip(before) {
-            if !is_same(self.classes[place], &before, &self.reading.sections[place])? {
+            if !is_same(self.classes[place], &before, &self.sections[place])? {
                 changed.insert(place);
             }
         }
@@ -240,8 +327,9 @@ impl Passes<'_> {
     /// Reads sysctls again; they are added where they are not as they were.
     fn sysctls_again(&mut self, changed: &mut Stale) -> Result<(), Error> {
         let listed = std::mem::take(&mut self.links_again);
+        self.read.extend(self.sysctls.as_ref().map(|files| files.place));
         if let Some(Files { place, found }) = &mut self.sysctls
-            && !found.read_again(listed, self.reader).map_err(sysctls_failed)?
+            && !found.read_again(listed, &mut self.reader).map_err(sysctls_failed)?
         {
             changed.insert(*place);
         }
@@ -250,9 +338,11 @@ impl Passes<'_> {
 
     /// Reads the inventories.
     fn list(&mut self) -> Result<(), Error> {
-        for (section, class) in self.reading.sections.iter_mut().zip(self.classes) {
+        for place in 0..self.classes.len() {
+            let class = self.classes[place];
             if class.source.is_inventory() {
-                *section = once(class, self.reader)
+                self.read.insert(place);
+                self.sections[place] = once(class, &mut self.reader)
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }
         }
@@ -262,19 +352,26 @@ impl Passes<'_> {
     /// Takes into each section of flows what was told of it.
     fn merge_flows(&mut self) {
         for (place, class) in self.classes.iter().enumerate() {
-            self.watch.merge(place, class, &mut self.reading.sections[place]);
+            self.watch.merge(place, class, &mut self.sections[place]);
         }
     }
 
-    /// Reads the known flows again, one by one, now that all else holds.
+    /// Reads the known flows again, one by one, now that all else holds; all of them where there are
+    /// more than is known, or very many.
     fn flows_again(&mut self) -> Result<(), Error> {
         self.merge_flows();
-        for (section, class) in self.reading.sections.iter_mut().zip(self.classes) {
-            if let Source::Flows { again, .. } = class.source {
-                *section = again(self.reader, section)
+        for place in 0..self.classes.len() {
+            let class = self.classes[place];
+            let Source::Flows { again, missed, .. } = class.source else { continue };
+            let known = messages(&self.sections[place]).count();
+            if self.may_walk && (known > MOST_ASKED || missed(known)) {
+                self.class(place)?;
+            } else if known > 0 {
+                self.sections[place] = again(&mut self.reader, &self.sections[place])
                     .map_err(|source| Error::Read { class: class.name, source })?;
             }
         }
+        self.may_walk = false;
         Ok(())
     }
 
@@ -282,17 +379,17 @@ impl Passes<'_> {
         self.moved = true;
         let name = self.classes[place].name;
         self.links_again |= name == LINKS.name;
-        match self.reading.evidence.read_again.get_mut(name) {
+        match self.evidence.read_again.get_mut(name) {
             Some(times) => *times += 1,
             None => {
-                self.reading.evidence.read_again.insert(name.to_owned(), 1);
+                self.evidence.read_again.insert(name.to_owned(), 1);
             }
         }
     }
 }
 
 /// Whether two readings hold the same objects. Bytes may differ by counters and clocks.
-fn is_same(class: &'static Class, before: &[u8], after: &[u8]) -> Result<bool, Error> {
+pub(super) fn is_same(class: &'static Class, before: &[u8], after: &[u8]) -> Result<bool, Error> {
     if before == after {
         return Ok(true);
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::passes::Reading;
+use super::sysctls::Unreadable;
 use super::{Captured, Error};
-use crate::image::{NotCarried, Snapshot};
+use crate::image::{Evidence, NotCarried, Snapshot};
 use crate::netlink::{align, messages};
 use crate::state::table::{Class, Source};
 use crate::state::{Names, Problem, Verdict, check, classes};
@@ -15,55 +16,74 @@ use crate::state::{Names, Problem, Verdict, check, classes};
 /// attribute shall not make a manifest of a thousand lines.
 const MOST: usize = 100;
 
-pub(super) fn sift(
+/// What is kept of one section.
+#[derive(Debug, Clone)]
+pub(super) struct Sifted {
+    pub(super) section: Bytes,
+    pub(super) count: u64,
+    pub(super) not_carried: Vec<NotCarried>,
+}
+
+/// Names of the links, from a section of each class as it was read.
+pub(super) fn names<'a>(
     all: &[&'static Class],
-    reading: Reading,
-    taken: Timestamp,
-) -> Result<Captured, Error> {
+    mut sections: impl Iterator<Item = &'a [u8]>,
+) -> Names {
     let links = all.iter().position(|class| class.name == classes::LINKS.name);
-    let names = links.map(|at| Names::of(&reading.sections[at])).unwrap_or_default();
-    let mut snapshot = Snapshot::default();
-    let mut counts = BTreeMap::new();
+    links.and_then(|at| sections.nth(at)).map(Names::of).unwrap_or_default()
+}
+
+/// All sections as a capture.
+pub(super) fn together(
+    all: &[&'static Class],
+    sifted: impl IntoIterator<Item = Sifted>,
+    unreadable: &[Unreadable],
+    evidence: Evidence,
+    taken: Timestamp,
+) -> Captured {
+    let (mut snapshot, mut counts) = (Snapshot::default(), BTreeMap::new());
+    let mut not_carried: Vec<_> = unreadable.iter().map(cannot_be_read).collect();
+    for (class, sifted) in all.iter().zip(sifted) {
+        counts.insert(class.name.to_owned(), sifted.count);
+        snapshot.sections.insert(class.name.to_owned(), sifted.section);
+        not_carried.extend(sifted.not_carried);
+    }
+    Captured { snapshot, counts, evidence, not_carried, taken }
+}
+
+fn cannot_be_read(file: &Unreadable) -> NotCarried {
+    NotCarried {
+        class: classes::SYSCTLS.name.to_owned(),
+        object: file.path.clone(),
+        why: format!("it cannot be read: {}", file.errno.desc()),
+        matters: true,
+    }
+}
+
+/// Sifts the section of one class.
+pub(super) fn sift(
+    class: &'static Class,
+    mut section: Vec<u8>,
+    names: &Names,
+) -> Result<Sifted, Error> {
     let mut not_carried = Vec::new();
-    for unreadable in reading.unreadable {
-        not_carried.push(NotCarried {
-            class: classes::SYSCTLS.name.to_owned(),
-            object: unreadable.path,
-            why: format!("it cannot be read: {}", unreadable.errno.desc()),
-            matters: true,
-        });
-    }
-    for (class, mut section) in all.iter().zip(reading.sections) {
-        let count = match class.source {
-            Source::Sysctl => {
-                super::initial::keep_its_own(&mut section)?;
-                let count = keep_what_is_carried(&mut section);
-                let problems = crate::state::check_section(class, &section, &names);
-                let unfit = |problem: &Problem| problem.fault.verdict() == Verdict::NotCarried;
-                not_carried.extend(problems.into_iter().filter(unfit).map(|one| named(class, one)));
-                count
-            }
-            Source::Netlink { .. }
-            | Source::Read(_)
-            | Source::Watched { .. }
-            | Source::Generic { .. }
-            | Source::Flows { .. } => {
-                let count = keep_what_belongs(class, &mut section)?;
-                not_carried.extend(unknown(class, &section, &names));
-                count
-            }
-            Source::Inventory(_) => {
-                let count = keep_what_belongs(class, &mut section)?;
-                // Of what is only listed no attribute is missed, but objects may be.
-                not_carried
-                    .extend(unknown(class, &section, &names).into_iter().filter(|one| one.matters));
-                count
-            }
-        };
-        counts.insert(class.name.to_owned(), count);
-        snapshot.sections.insert(class.name.to_owned(), section.into());
-    }
-    Ok(Captured { snapshot, counts, evidence: reading.evidence, not_carried, taken })
+    let count = if let Source::Sysctl = class.source {
+        super::initial::keep_its_own(&mut section)?;
+        let count = keep_what_is_carried(&mut section);
+        let problems = crate::state::check_section(class, &section, names);
+        let unfit = |problem: &Problem| problem.fault.verdict() == Verdict::NotCarried;
+        not_carried.extend(problems.into_iter().filter(unfit).map(|one| named(class, one)));
+        count
+    } else {
+        let count = keep_what_belongs(class, &mut section)?;
+        not_carried = unknown(class, &section, names);
+        if class.source.is_inventory() {
+            // Of what is only listed no attribute is missed, but objects may be.
+            not_carried.retain(|one| one.matters);
+        }
+        count
+    };
+    Ok(Sifted { section: section.into(), count, not_carried })
 }
 
 /// Takes out, in place, what is not the class's; answers the number of messages left.

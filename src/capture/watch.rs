@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::os::fd::RawFd;
 
 use super::Error;
 use super::passes::is_absent;
@@ -13,6 +14,8 @@ use crate::state::table::{Class, Source};
 pub(super) struct Watch {
     protocols: Vec<Watched>,
     flows: Vec<Flows>,
+    /// Places of classes of protocols that the kernel did not have.
+    unwatched: Stale,
 }
 
 /// A subscription to what is told of flows, on a socket of its own: there may be much of it, and what
@@ -42,7 +45,7 @@ impl Watch {
     /// Subscribes in the thread's namespace. What happens from here on is told.
     pub(super) fn open(classes: &[&'static Class]) -> Result<Self, Error> {
         let mut protocols: BTreeMap<Protocol, Watched> = BTreeMap::new();
-        let mut flows = Vec::new();
+        let (mut flows, mut unwatched) = (Vec::new(), Stale::new());
         for (place, class) in classes.iter().enumerate() {
             let failed = |source| Error::Subscribe { class: class.name, source };
             if let Source::Flows { protocol, groups, .. } = class.source {
@@ -61,7 +64,10 @@ impl Watch {
                     let socket = match Socket::open(protocol) {
                         Ok(socket) => socket,
                         // Then there is nothing of the class either.
-                        Err(error) if is_absent(protocol, &error) => continue,
+                        Err(error) if is_absent(protocol, &error) => {
+                            unwatched.insert(place);
+                            continue;
+                        }
                         Err(error) => return Err(failed(error)),
                     };
                     entry.insert(Watched {
@@ -78,7 +84,7 @@ impl Watch {
                 watched.notices.entry(*notice).or_default().push(place);
             }
         }
-        Ok(Self { protocols: protocols.into_values().collect(), flows })
+        Ok(Self { protocols: protocols.into_values().collect(), flows, unwatched })
     }
 
     /// Adds the classes that were told of since this was last asked. It does not matter whether the
@@ -86,6 +92,24 @@ impl Watch {
     ///
     /// Flows first: what holds until the others were asked has held when these were.
     pub(super) fn told(&mut self, stale: &mut Stale) -> Result<(), Error> {
+        self.flows_told(stale)?;
+        for watched in &mut self.protocols {
+            // nftables tells of a transaction only after its changes can be seen.
+            if watched.protocol == Protocol::Netfilter {
+                watched.socket.pass_transactions().map_err(Error::Events)?;
+            }
+            watched.told(stale)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::told`], but a transaction of nftables that is under way may be told of later.
+    pub(super) fn take(&mut self, stale: &mut Stale) -> Result<(), Error> {
+        self.flows_told(stale)?;
+        self.protocols.iter_mut().try_for_each(|watched| watched.told(stale))
+    }
+
+    fn flows_told(&mut self, stale: &mut Stale) -> Result<(), Error> {
         for flows in &mut self.flows {
             let events = flows.socket.events().map_err(Error::Events)?;
             flows.events.extend_from_slice(&events.bytes);
@@ -95,23 +119,25 @@ impl Watch {
                 stale.insert(flows.place);
             }
         }
-        for watched in &mut self.protocols {
-            // nftables tells of a transaction only after its changes can be seen.
-            if watched.protocol == Protocol::Netfilter {
-                watched.socket.pass_transactions().map_err(Error::Events)?;
-            }
-            let events = watched.socket.events().map_err(Error::Events)?;
-            if events.lost {
-                stale.extend(&watched.all);
-            }
-            for message in messages(&events.bytes) {
-                let message = message.map_err(|error| Error::Events(error.into()))?;
-                if let Some(places) = watched.notices.get(&message.kind) {
-                    stale.extend(places);
-                }
-            }
-        }
         Ok(())
+    }
+
+    /// Places of classes whose changes nobody would tell of, because the kernel had no such protocol.
+    pub(super) fn unwatched(&self) -> &Stale {
+        &self.unwatched
+    }
+
+    /// Where it can be waited for that anything is told.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let flows = self.flows.iter().map(|flows| flows.socket.as_raw_fd());
+        flows.chain(self.protocols.iter().map(|watched| watched.socket.as_raw_fd()))
+    }
+
+    /// Whether more was told of the flows of a place than is good to keep beside a section of this size.
+    pub(super) fn has_many(&self, place: usize, section: usize) -> bool {
+        const FEW: usize = 256 << 10;
+        let of_place = |flows: &&Flows| flows.place == place;
+        self.flows.iter().find(of_place).is_some_and(|flows| flows.events.len() > FEW.max(section))
     }
 
     /// Takes into a section of flows what was told of them since its reading began or this was last
@@ -123,5 +149,21 @@ impl Watch {
             *section = merge(section, &flows.events);
             flows.events.clear();
         }
+    }
+}
+
+impl Watched {
+    fn told(&mut self, stale: &mut Stale) -> Result<(), Error> {
+        let events = self.socket.events().map_err(Error::Events)?;
+        if events.lost {
+            stale.extend(&self.all);
+        }
+        for message in messages(&events.bytes) {
+            let message = message.map_err(|error| Error::Events(error.into()))?;
+            if let Some(places) = self.notices.get(&message.kind) {
+                stale.extend(places);
+            }
+        }
+        Ok(())
     }
 }

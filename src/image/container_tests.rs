@@ -25,6 +25,7 @@ fn manifest() -> Manifest {
             read_again: [("routes".to_owned(), 1)].into(),
             interrupted: 1,
             micros: 4_200,
+            standing: None,
         },
         sections: Vec::new(),
     }

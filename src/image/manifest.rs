@@ -66,8 +66,23 @@ pub struct Evidence {
     pub read_again: BTreeMap<String, u32>,
     /// Dumps that the kernel marked as interrupted (`NLM_F_DUMP_INTR`).
     pub interrupted: u32,
-    /// Microseconds from the first subscription to the end of the last pass.
+    /// Microseconds from the first subscription to the end of the last pass; of a capture that stood by,
+    /// from the question on.
     pub micros: u64,
+    /// Of a capture that stood by ([`crate::capture::Standing`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Stood>,
+}
+
+/// What a capture knew before the moment that it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stood {
+    /// When it subscribed to what is told of changes.
+    pub since: Timestamp,
+    /// Classes that were not read again: nothing was told of them since they were read, and nothing in
+    /// them changes without a word. Of flows: each was asked for, and their table was not walked.
+    pub kept: Vec<String>,
 }
 
 /// One section of the file.

@@ -11,7 +11,7 @@ mod unsupported;
 pub use container::{FORMAT_VERSION, MAGIC, digest};
 pub use error::Error;
 pub use limits::Limits;
-pub use manifest::{Counts, Evidence, Manifest, NotCarried, Origin, Section};
+pub use manifest::{Counts, Evidence, Manifest, NotCarried, Origin, Section, Stood};
 pub use unsupported::{Lost, Unsupported};
 
 use std::collections::BTreeMap;

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
@@ -164,6 +165,37 @@ impl Namespace {
                 .map_err(|errno| Error::Enter { name: self.name.clone(), source: errno.into() })?;
             Ok(work())
         })?
+    }
+
+    /// Starts `work` on a thread of its own inside the namespace, which is not waited for here.
+    ///
+    /// # Errors
+    /// [`Error::Thread`]; what the thread gives is [`Error::Enter`] where it could not enter, and `work`
+    /// then did not run.
+    pub fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<Result<T, Error>>, Error> {
+        let own = self.try_clone()?;
+        let failed = |source| Error::Thread { name: self.name.clone(), source };
+        let inside = move || {
+            let Self { file, name, .. } = own;
+            nix::sched::setns(&file, CloneFlags::CLONE_NEWNET)
+                .map_err(|errno| Error::Enter { name, source: errno.into() })?;
+            drop(file);
+            Ok(work())
+        };
+        std::thread::Builder::new().name("netns".to_owned()).spawn(inside).map_err(failed)
+    }
+
+    /// The same namespace behind another descriptor.
+    ///
+    /// # Errors
+    /// [`Error::Open`] where the program may have no more descriptors.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let failed = |source| Error::Open { path: PathBuf::from(&self.name), source };
+        let file = self.file.try_clone().map_err(failed)?;
+        Ok(Self { file, id: self.id, name: self.name.clone() })
     }
 }
 

@@ -76,6 +76,11 @@ impl Reader {
         Ok(self.sysfs.insert(sysfs))
     }
 
+    /// Forgets what was found of the kernel itself: it may have loaded families since.
+    pub fn forget(&mut self) {
+        self.families = None;
+    }
+
     /// A dump appended to `into`; remembers an interruption.
     ///
     /// A machine that has no large pieces of memory free for the moment answers in small ones, which

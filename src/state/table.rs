@@ -51,6 +51,10 @@ pub struct Class {
     /// Whether traffic adds objects at any time, so that one more than the image has is told, but is no
     /// difference that matters.
     pub grows: bool,
+    /// Whether something in a section of the class (the bytes) changes without a notice that the class's
+    /// source has: counters, times left, or what the kernel forgets to tell. What stands by reads it
+    /// again ([`crate::capture::Standing`]).
+    pub drifts: fn(&[u8]) -> bool,
     /// The test that shows that the class comes back, for the generated table in the docs.
     pub shown_by: &'static str,
 }
@@ -75,6 +79,7 @@ impl Class {
         fleeting: |_| false,
         strict: false,
         grows: false,
+        drifts: |_| false,
         shown_by: "",
     };
 }
@@ -111,6 +116,8 @@ pub enum Source {
         protocol: Protocol,
         groups: &'static [u32],
         merge: fn(&[u8], &[u8]) -> Vec<u8>,
+        /// Whether there are more than so many, which were read or told of.
+        missed: fn(usize) -> bool,
         /// Reads the objects of a section again, one by one.
         again: fn(&mut crate::state::Reader, &[u8]) -> Result<Vec<u8>, crate::state::ReadError>,
     },

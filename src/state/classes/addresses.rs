@@ -102,6 +102,8 @@ pub static ADDRESSES: Class = Class {
         _ => Vec::new(),
     },
     faults,
+    // Lifetimes.
+    drifts: |_| true,
     shown_by: "tests/roundtrip, addresses",
     ..Class::BASE
 };

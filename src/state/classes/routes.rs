@@ -2,7 +2,7 @@
 
 use super::encapsulations::{ENCAP, ENCAP_TYPE};
 use super::families::{CONGESTION_CONTROLS, FAMILY, PROTOCOL, SCOPE, TABLE, prefix, shown};
-use crate::netlink::{Message, Protocol};
+use crate::netlink::{Message, Protocol, messages};
 use crate::state::table::{Attr, Class, Dump, Fate, Field, Lifetime, Shape, Source};
 use crate::state::{Names, Value};
 
@@ -22,6 +22,7 @@ const RTNLGRP_NEXTHOP: u32 = 32;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;
 
+const RTA_CACHEINFO: u16 = 12;
 const RTA_EXPIRES: u16 = 23;
 const RTA_NH_ID: u16 = 30;
 const RTM_F_CLONED: u32 = 0x200;
@@ -177,7 +178,7 @@ pub static ROUTES: Class = Class {
         Attr::strip(10, "protoinfo", Shape::Bytes),
         Attr::keep(11, "flow", Shape::U32),
         // Told in one form and set in another: see `mend`.
-        Attr::new(12, "cacheinfo", Shape::Struct(CACHEINFO), Fate::Synthesise),
+        Attr::new(RTA_CACHEINFO, "cacheinfo", Shape::Struct(CACHEINFO), Fate::Synthesise),
         Attr::strip(13, "session", Shape::Bytes),
         Attr::strip(14, "mp_algo", Shape::Bytes),
         Attr::keep(15, "table", Shape::Fixed(4, &TABLE)),
@@ -211,6 +212,7 @@ pub static ROUTES: Class = Class {
     label,
     mend: expiry,
     fleeting: follows_an_address,
+    drifts: |section| messages(section).map_while(Result::ok).any(|route| expires(&route)),
     shown_by: "tests/roundtrip, routes",
     ..Class::BASE
 };
@@ -230,6 +232,13 @@ fn follows_an_address(value: &Value) -> bool {
     value.number("family") == Some(10)
         && value.number("protocol") == Some(RTPROT_KERNEL)
         && value.number("priority") == Some(0)
+}
+
+/// Whether the route ends by itself (`rta_expires` of `struct rta_cacheinfo`).
+fn expires(route: &Message<'_>) -> bool {
+    let mut all = route.attributes(12).map_while(Result::ok);
+    let times = all.find(|attribute| attribute.id == RTA_CACHEINFO);
+    times.is_some_and(|times| times.payload.get(8..12).is_some_and(|left| left != [0; 4]))
 }
 
 /// `RTA_EXPIRES` is in seconds.

@@ -38,6 +38,8 @@ pub static CONNTRACK_EXPECTATIONS: Class = Class {
         protocol: Protocol::Netfilter,
         groups: GROUPS,
         merge: |section, events| FORM.merge(section, events),
+        // Nothing counts them.
+        missed: |_| false,
         again: |reader, section| FORM.again(reader, section),
     },
     header: NFGENMSG,

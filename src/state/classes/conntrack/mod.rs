@@ -267,6 +267,7 @@ pub static CONNTRACK: Class = Class {
         protocol: Protocol::Netfilter,
         groups: GROUPS,
         merge: |section, events| FORM.merge(section, events),
+        missed: |known| !matches!(count(), Ok(Some(count)) if count <= known),
         again: |reader, section| FORM.again(reader, section),
     },
     header: NFGENMSG,
@@ -293,20 +294,32 @@ pub static CONNTRACK: Class = Class {
 
 /// Dumps, unless the namespace has no entry and with that no expectation.
 fn read(reader: &mut Reader, kind: u16, what: &'static str) -> Result<Vec<u8>, ReadError> {
-    const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
     const ANY_FAMILY: [u8; 4] = [0; 4];
     let mut section = Vec::new();
-    match std::fs::read_to_string(COUNT) {
-        Ok(count) if count.trim() == "0" => return Ok(section),
-        Ok(_) => {}
-        // This kernel tracks nothing.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(section),
-        Err(source) => return Err(ReadError::File { path: COUNT.to_owned(), source }),
+    if matches!(count()?, None | Some(0)) {
+        return Ok(section);
     }
     reader
         .dump(Protocol::Netfilter, kind, &ANY_FAMILY, &mut section)
         .map_err(|source| ReadError::Netlink { what, source })?;
     Ok(section)
+}
+
+/// Entries of the calling thread's namespace; none where the kernel tracks nothing.
+fn count() -> Result<Option<usize>, ReadError> {
+    const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
+    let failed = |source| ReadError::File { path: COUNT.to_owned(), source };
+    match std::fs::read_to_string(COUNT) {
+        Ok(count) => {
+            let what = "number of entries of connection tracking";
+            let count = count.trim();
+            let wrong = || ReadError::Unexpected { what, why: format!("{count:?} is no number") };
+            Ok(Some(count.parse().map_err(|_| wrong())?))
+        }
+        // This kernel tracks nothing.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed(source)),
+    }
 }
 
 fn be32(message: &Message<'_>, id: u16) -> Option<u32> {

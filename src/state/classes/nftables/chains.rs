@@ -2,8 +2,12 @@
 
 use super::expressions::COUNTER;
 use super::{DEVICES, HEADER, SUBSYSTEM, belongs, dump, family_fault, named, source};
+use crate::netlink::{Message, messages};
 use crate::state::table::{Attr, Class, Fate, Shape};
 use crate::state::{Fault, Value};
+
+/// `NFTA_CHAIN_COUNTERS`.
+const COUNTERS: u16 = 8;
 
 /// `NFT_CHAIN_*`. A chain with `binding` is the nameless one of a rule (`jump { … }`).
 const FLAGS: &[(u64, &str)] = &[(1, "base"), (2, "hw_offload"), (4, "binding")];
@@ -29,7 +33,7 @@ pub static NFT_CHAINS: Class = Class {
         Attr::keep(5, "policy", Shape::Net(&Shape::Enum(&[(0, "drop"), (1, "accept")]))),
         Attr::strip(6, "use", Shape::Be32),
         Attr::keep(7, "type", Shape::Text),
-        Attr::new(8, "counters", Shape::Nest(COUNTER), Fate::Send),
+        Attr::new(COUNTERS, "counters", Shape::Nest(COUNTER), Fate::Send),
         Attr::strip(9, "pad", Shape::Bytes),
         Attr::keep(10, "flags", Shape::Net(&Shape::Bits(FLAGS))),
         Attr::strip(11, "id", Shape::Be32),
@@ -44,6 +48,7 @@ pub static NFT_CHAINS: Class = Class {
     belongs,
     label: |value, _| named(value),
     faults,
+    drifts: |section| messages(section).map_while(Result::ok).any(|chain| counts(&chain)),
     shown_by: "tests/nftables",
     ..Class::BASE
 };
@@ -54,4 +59,9 @@ fn faults(value: &Value) -> Vec<Fault> {
         faults.push(Fault::Object(format!("a chain of a type that is not known ({kind})")));
     }
     faults
+}
+
+/// Whether what its policy took is counted.
+fn counts(chain: &Message<'_>) -> bool {
+    chain.attributes(4).map_while(Result::ok).any(|attribute| attribute.id == COUNTERS)
 }

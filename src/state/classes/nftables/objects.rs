@@ -77,6 +77,8 @@ pub static NFT_OBJECTS: Class = Class {
     strict: true,
     label,
     faults,
+    // They count.
+    drifts: |section| !section.is_empty(),
     shown_by: "tests/nftables",
     ..Class::BASE
 };

@@ -44,9 +44,17 @@ pub static NFT_RULES: Class = Class {
     label,
     faults,
     mend: |value| compat(value).map(|compat| (NFTA_RULE_COMPAT, compat)).into_iter().collect(),
+    drifts: |section| section.split(|byte| *byte == 0).any(counts),
     shown_by: "tests/nftables",
     ..Class::BASE
 };
+
+/// Whether this is the name of an expression that changes while packets pass, or that may.
+fn counts(text: &[u8]) -> bool {
+    const ALL: &[&[u8]] =
+        &[b"counter", b"quota", b"limit", b"connlimit", b"last", b"match", b"target"];
+    ALL.iter().any(|name| text.ends_with(name))
+}
 
 fn label(value: &Value, _: &Names) -> String {
     let chain = value.text("chain").unwrap_or_default();

@@ -107,6 +107,7 @@ pub static XFRM_POLICIES: Class = Class {
     label,
     faults,
     strict: true,
+    drifts: |section| !section.is_empty(),
     shown_by: "tests/xfrm.rs",
     ..Class::BASE
 };

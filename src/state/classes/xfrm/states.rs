@@ -163,6 +163,7 @@ pub static XFRM_STATES: Class = Class {
     faults,
     mend,
     strict: true,
+    drifts: |section| !section.is_empty(),
     shown_by: "messages by the header, in its plan: this project's machines have no IPsec protocol",
     ..Class::BASE
 };
