@@ -35,8 +35,9 @@ pub const REGISTRY_PORT: u16 = 5000;
 /// not held yet (an early capture), and speaks once it takes over from it.
 pub const TRAFFIC: &str = "netckpt.io/traffic";
 
-/// Pod annotation, `Started` (default) or `Manual`: when a successor whose processes CRIU does not restore
-/// is live: with its containers, or by `netckpt release` on its node.
+/// Pod annotation, `Started` (default), `Manual` or `Live`: when a successor whose processes CRIU does not
+/// restore is live: with its containers; when somebody says so, by `Live` in the place of `Manual` or by
+/// `netckpt release` on its node; now.
 pub const RELEASE: &str = "netckpt.io/release";
 
 /// Pod condition: the pod's network was rebuilt from the `NetCheckpoint` and verified.

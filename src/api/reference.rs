@@ -193,9 +193,9 @@ fn pods(text: &mut String) {
             what the checkpoint names as not carried and what changes how the network behaves. |\n\
             | `{TRAFFIC}` | `Held` | The pod waits, silent, also when its source is not held yet, and speaks \
             once it has taken over from it. |\n\
-            | `{RELEASE}` | `Started` (default) or `Manual` | When a pod that takes over from a held source \
-            is live, where CRIU does not restore it: with its containers, or by `netckpt release` on its \
-            node. |\n"
+            | `{RELEASE}` | `Started` (default), `Manual` or `Live` | When a pod that takes over from a held \
+            source is live, where CRIU does not restore it: with its containers; when somebody says so, by \
+            `Live` in the place of `Manual` or by `netckpt release` on its node; now. |\n"
         ),
     );
     line(

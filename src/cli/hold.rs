@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::namespace::Target;
 use super::output::{self, Format};
-use crate::hold::{self, Element, Hold, Id, Kind, Note, criu};
+use crate::hold::{Element, Hold, Id, Kind, Note, criu};
 use crate::netns::Namespace;
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,8 @@ struct Held {
     /// None for an endless one.
     seconds: Option<u32>,
     half_open: usize,
+    /// Open, and not accepted by a process yet.
+    unaccepted: usize,
     criu_lock: Option<String>,
 }
 
@@ -61,6 +63,7 @@ impl Arguments {
             node_links: Vec::new(),
             seconds: (!self.endless).then_some(self.timeout),
             half_open: 0,
+            unaccepted: 0,
             criu_lock: self.criu_lock.as_ref().map(|lock| lock.as_str().to_owned()),
         };
         if self.criu_lock.is_none() || self.endless {
@@ -70,9 +73,9 @@ impl Arguments {
             };
             let hold = Hold { id, kind: Kind::Source };
             let note = Note("held by netckpt hold".to_owned());
-            let standing = hold.plant(&pod, &node, element, &note)?;
+            let (standing, left) = hold.take(&pod, &node, element, &note)?;
             (held.pod_links, held.node_links) = (standing.pod, standing.node);
-            held.half_open = hold::half_open(&pod)?;
+            (held.half_open, held.unaccepted) = (left.half_open, left.unaccepted);
         }
         if let Some(lock) = &self.criu_lock {
             criu::plant(&pod, lock)?;
@@ -101,6 +104,12 @@ fn told(held: &Held) -> String {
         text.push_str(&format!(
             "{} half-open connections: no dump holds them, their clients will try again\n",
             held.half_open
+        ));
+    }
+    if held.unaccepted > 0 {
+        text.push_str(&format!(
+            "{} connections that no process has accepted: CRIU refuses them\n",
+            held.unaccepted
         ));
     }
     if let Some(lock) = &held.criu_lock {

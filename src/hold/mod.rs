@@ -35,6 +35,7 @@ pub mod protocol;
 #[cfg(test)]
 mod protocol_tests;
 mod ruleset;
+mod settle;
 mod sides;
 mod sweep;
 mod unreachable;
@@ -44,7 +45,7 @@ use std::time::Duration;
 use crate::netlink::{self, Protocol, Refusal, Socket};
 use crate::netns;
 
-pub use halfopen::half_open;
+pub use halfopen::{Unowned, unowned};
 pub use note::Note;
 pub use sides::{Hold, Standing};
 pub use sweep::{Listed, all, in_pod, sweep};

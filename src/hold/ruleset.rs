@@ -78,6 +78,8 @@ pub(super) enum Expression<'a> {
     Meta(u32),
     /// Loads bytes of the network header: offset, length.
     Network(u32, u32),
+    /// The same of the transport header.
+    Transport(u32, u32),
     /// Goes on where the register has these bytes.
     Equals(&'a [u8]),
     /// Goes on where the set has the register as its key.
@@ -241,7 +243,7 @@ fn put_expression(message: &mut Builder, expression: Expression<'_>) {
     let elem = message.begin(ELEM);
     let name = match expression {
         Expression::Meta(_) => "meta",
-        Expression::Network(..) => "payload",
+        Expression::Network(..) | Expression::Transport(..) => "payload",
         Expression::Equals(_) => "cmp",
         Expression::In(_) => "lookup",
         Expression::Verdict(_) => "immediate",
@@ -252,9 +254,10 @@ fn put_expression(message: &mut Builder, expression: Expression<'_>) {
         Expression::Meta(key) => {
             message.put(1, &number(REGISTER)).put(2, &number(key));
         }
-        Expression::Network(offset, length) => {
-            // `NFT_PAYLOAD_NETWORK_HEADER`.
-            message.put(1, &number(REGISTER)).put(2, &number(1));
+        Expression::Network(offset, length) | Expression::Transport(offset, length) => {
+            // `NFT_PAYLOAD_NETWORK_HEADER`, `NFT_PAYLOAD_TRANSPORT_HEADER`.
+            let header = if matches!(expression, Expression::Network(..)) { 1 } else { 2 };
+            message.put(1, &number(REGISTER)).put(2, &number(header));
             message.put(3, &number(offset)).put(4, &number(length));
         }
         Expression::Equals(bytes) => {

@@ -10,7 +10,9 @@
 //! **What stays.** A flow whose answers come to an address of the node itself (masquerade), or that
 //! was asked of the node (NodePort, hostPort), is translated by that node and no other: its entry
 //! stays there, and it is named. Where the node was asked and answers for itself both ways, it goes on
-//! through the node that the pod has left.
+//! through the node that the pod has left. So does a flow that somebody else has begun and the node has
+//! translated to the pod (a pod beside it that asks a Service): whoever has begun it still sends it to
+//! this node, which alone may translate it.
 //!
 //! **When.** The destination has the entries before the pod has sockets. The source forgets them when
 //! it leads the address away: an entry of an earlier stay would take the flow's packets for invalid,
@@ -77,7 +79,7 @@ pub fn capture(pod: &Snapshot) -> Result<Flows, Error> {
     };
     let mut flows = Flows::default();
     for object in objects(&raw).iter().filter(|object| Flow::of(object).is_of(&own)) {
-        if Flow::of(object).is_bound_to(&node) {
+        if Flow::of(object).stays(&own, &node) {
             flows.stay.push(bound(object));
         } else {
             flows.section.extend_from_slice(&object.bytes);
@@ -131,7 +133,7 @@ pub fn forget(own: &BTreeSet<IpAddr>) -> Result<usize, Error> {
     let mut all = objects(&walked(&mut socket, own)?);
     all.retain(|object| {
         let flow = Flow::of(object);
-        flow.is_of(own) && !flow.is_bound_to(&node)
+        flow.is_of(own) && !flow.stays(own, &node)
     });
     remove(&mut socket, &all)?;
     Ok(all.len())
@@ -176,12 +178,14 @@ impl Flow {
         [self.source, self.answers_from].into_iter().flatten().any(|one| own.contains(&one))
     }
 
-    /// Whether the node of these addresses stands in the middle of it under its own name.
-    fn is_bound_to(&self, node: &BTreeSet<IpAddr>) -> bool {
-        let nodes = |end: Option<IpAddr>| end.is_some_and(|end| node.contains(&end));
-        let asked = nodes(self.destination) && self.destination != self.answers_from;
-        let answered = nodes(self.answers_to) && self.answers_to != self.source;
-        asked || answered
+    /// Whether only the node of these addresses can translate it: under its own name, or because
+    /// whoever has begun it, none of `own`, sends it there.
+    fn stays(&self, own: &BTreeSet<IpAddr>, node: &BTreeSet<IpAddr>) -> bool {
+        let is_in =
+            |all: &BTreeSet<IpAddr>, end: Option<IpAddr>| end.is_some_and(|end| all.contains(&end));
+        let translated = self.destination != self.answers_from;
+        let asked = translated && (is_in(node, self.destination) || !is_in(own, self.source));
+        asked || (is_in(node, self.answers_to) && self.answers_to != self.source)
     }
 }
 
@@ -189,8 +193,8 @@ fn bound(object: &Object) -> NotCarried {
     NotCarried {
         class: SECTION.to_owned(),
         object: object.label(&Names::default()),
-        why: "it is translated to or from an address of the node itself, which no other node has; \
-              its entry stays there"
+        why: "it is translated by the node that it is sent to, or to that node's own address, and no \
+              other node can do that; its entry stays there"
             .to_owned(),
         matters: false,
     }

@@ -275,7 +275,7 @@ fn own_hold() -> Hold {
 
 fn hold(on: &Sides) {
     let (time, note) = (Element::For(Duration::from_secs(60)), Note("the move".to_owned()));
-    own_hold().plant(&on.pod, &on.node, time, &note).expect("it is held");
+    own_hold().take(&on.pod, &on.node, time, &note).expect("it is held");
 }
 
 fn capture(from: &Sides) -> Image {

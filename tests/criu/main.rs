@@ -67,7 +67,10 @@ fn streams_lose_no_byte() {
 
 #[test]
 fn half_closed_connections_go_on() {
-    moved(&mut Lab::new("true"), &["half", &at(ADDRESS4)]);
+    let mut lab = Lab::new("true");
+    for closed in ["half", "mute"] {
+        moved(&mut lab, &[closed, &at(ADDRESS4)]);
+    }
 }
 
 #[test]

@@ -15,13 +15,12 @@ const BAD: &str = "tcp[tcpflags] & tcp-rst != 0 or (ip6[6] == 6 and ip6[53] & 4 
 pub struct Wire(Child);
 
 impl Wire {
-    /// On an interface of a named network namespace; in force when this returns.
+    /// On an interface of a network namespace, by its name or its path; in force when this returns.
     pub fn tap(netns: &str, interface: &str) -> Self {
-        let mut child = Command::new("ip")
-            .args([
-                "netns", "exec", netns, "tcpdump", "-n", "-l", "-U", "-Q", "in", "-i", interface,
-                BAD,
-            ])
+        let path = if netns.contains('/') { netns } else { &format!("/run/netns/{netns}") };
+        let mut child = Command::new("nsenter")
+            .arg(format!("--net={path}"))
+            .args(["tcpdump", "-n", "-l", "-U", "-Q", "in", "-i", interface, BAD])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -79,13 +79,8 @@ fn a_held_pod_is_taken_over_by_its_successor() {
     assert!(answers(&address));
 }
 
-/// Neither both nor neither: the successor is not there in time, and stays silent.
-#[test]
-fn a_source_whose_time_is_over_goes_on_and_its_successor_never_speaks() {
-    let namespace = Namespace::new();
-    let address = pod(&namespace);
-    namespace.checkpoint("web", "web", &json!({"traffic": "Held", "holdTimeoutSeconds": 15}));
-    namespace.ready("web", "True", "CheckpointCompleted");
+/// A successor that somebody else than CRIU makes live.
+fn create_manual(namespace: &Namespace) {
     let manual = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "again", "annotations": {
@@ -100,6 +95,33 @@ fn a_source_whose_time_is_over_goes_on_and_its_successor_never_speaks() {
         },
     });
     namespace.feed(&["create", "-f", "-"], &manual.to_string()).succeeds();
+}
+
+#[test]
+fn a_controller_says_by_annotation_that_a_successor_is_live() {
+    let namespace = Namespace::new();
+    let address = pod(&namespace);
+    namespace.checkpoint("web", "web", &json!({"traffic": "Held"}));
+    namespace.ready("web", "True", "CheckpointCompleted");
+    create_manual(&namespace);
+    namespace.running("again");
+    assert_ne!(takeover(&namespace).as_deref(), Some("Done"), "nobody has said that it is live");
+    assert!(!answers(&address));
+    let live = ["annotate", "pod", "again", "netckpt.io/release=Live", "--overwrite"];
+    namespace.kubectl(&live).succeeds();
+    eventually("the successor has taken over", || (takeover(&namespace)? == "Done").then_some(()));
+    held(&namespace, "True", "SourceFenced");
+    eventually("it answers at the kept address", || answers(&address).then_some(()));
+}
+
+/// Neither both nor neither: the successor is not there in time, and stays silent.
+#[test]
+fn a_source_whose_time_is_over_goes_on_and_its_successor_never_speaks() {
+    let namespace = Namespace::new();
+    let address = pod(&namespace);
+    namespace.checkpoint("web", "web", &json!({"traffic": "Held", "holdTimeoutSeconds": 15}));
+    namespace.ready("web", "True", "CheckpointCompleted");
+    create_manual(&namespace);
     namespace.running("again");
     assert!(!answers(&address), "the source is held, and nobody has released the successor");
     held(&namespace, "False", "TimedOut");

@@ -13,10 +13,10 @@ use crate::programs::{Client, traffic};
 use crate::wire::Wire;
 
 /// Network namespace of the machine that the clients are on, and its interface.
-const MACHINE: &str = "netckpt-client";
-const INTERFACE: &str = "eth0";
+pub const MACHINE: &str = "netckpt-client";
+pub const INTERFACE: &str = "eth0";
 /// Port of the server in the pods.
-const PORT: u16 = 7000;
+pub const PORT: u16 = 7000;
 /// What tells CRIU to carry open connections (`tests/cluster/node.sh`).
 const CRIU: &str = "/etc/criu/established.conf";
 
@@ -26,7 +26,7 @@ fn server(namespace: &Namespace, name: &str, node: &str) -> Vec<String> {
     addresses(&namespace.running(name))
 }
 
-fn create(namespace: &Namespace, name: &str, node: &str, more: &Value) {
+pub fn create(namespace: &Namespace, name: &str, node: &str, more: &Value) {
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "annotations": {"org.criu.config": CRIU}},
@@ -46,12 +46,12 @@ fn create(namespace: &Namespace, name: &str, node: &str, more: &Value) {
     namespace.feed(&["create", "-f", "-"], &pod.to_string()).succeeds();
 }
 
-fn addresses(pod: &Value) -> Vec<String> {
+pub fn addresses(pod: &Value) -> Vec<String> {
     let ips = pod["status"]["podIPs"].as_array().expect("it has addresses");
     ips.iter().map(|ip| ip["ip"].as_str().expect("text").to_owned()).collect()
 }
 
-fn at(address: &str) -> String {
+pub fn at(address: &str) -> String {
     match address.contains(':') {
         true => format!("[{address}]:{PORT}"),
         false => format!("{address}:{PORT}"),
@@ -66,7 +66,7 @@ fn client(arguments: &[&str]) -> Client {
 }
 
 /// `netckpt migrate`.
-fn migrate(namespace: &Namespace, pod: &str, to: &str, more: &[&str]) -> Command {
+pub fn migrate(namespace: &Namespace, pod: &str, to: &str, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netckpt"));
     command.args(["migrate", pod, "--namespace", namespace.name(), "--to", to]).args(more);
     command.env("KUBECONFIG", run_folder().join("kubeconfig"));
@@ -75,7 +75,7 @@ fn migrate(namespace: &Namespace, pod: &str, to: &str, more: &[&str]) -> Command
 
 /// Moves a pod; answers the name of its successor.
 #[track_caller]
-fn moved(namespace: &Namespace, pod: &str, to: &str, more: &[&str]) -> String {
+pub fn moved(namespace: &Namespace, pod: &str, to: &str, more: &[&str]) -> String {
     let output = migrate(namespace, pod, to, more).output().expect("netckpt runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");

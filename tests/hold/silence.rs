@@ -172,16 +172,70 @@ fn half_open_connections_are_counted() {
     let world = World::new("half");
     let _echo = echo(&world);
     drop(talking(&world.near));
-    assert_eq!(hold::half_open(&world.pod.open()).unwrap(), 0);
+    assert_eq!(hold::unowned(&world.pod.open()).unwrap().half_open, 0);
     world.near.sh(
         "nft 'table ip x { chain in { type filter hook input priority 0; tcp flags & (syn|ack) == syn|ack drop; }; }'",
     );
     let address: SocketAddr = format!("{POD}:{PORT}").parse().unwrap();
     let tried = || TcpStream::connect_timeout(&address, Duration::from_millis(300)).map(drop);
     world.near.open().run(tried).unwrap().unwrap_err();
-    assert_eq!(hold::half_open(&world.pod.open()).unwrap(), 1);
+    assert_eq!(hold::unowned(&world.pod.open()).unwrap().half_open, 1);
     let said = world.netckpt(&["hold"]).unwrap();
     assert!(said.contains("1 half-open"), "{said}");
+}
+
+/// The peer takes its connection for open, and its last word of the handshake is still on its way when
+/// the hold is asked for: it arrives first, and nobody new is let in meanwhile.
+#[test]
+fn a_handshake_comes_to_its_end_before_the_hold() {
+    let world = World::new("settle");
+    let _echo = echo(&world);
+    drop(talking(&world.near));
+    world.near.sh(
+        "nft 'table ip x { chain out { type filter hook output priority 0; tcp flags & (syn|ack) == ack drop; }; }'",
+    );
+    let address: SocketAddr = format!("{POD}:{PORT}").parse().unwrap();
+    let mut stream = world.near.open().run(|| TcpStream::connect(address)).unwrap().unwrap();
+    stream.set_nodelay(true).unwrap();
+    assert_eq!(hold::unowned(&world.pod.open()).unwrap().half_open, 1);
+    let (pod, node, hold) = (world.pod.open(), world.node.open(), hold("s", Kind::Source));
+    let (standing, left) = std::thread::scope(|scope| {
+        let element = Element::For(Duration::from_secs(60));
+        let hold = &hold;
+        let (pod, node) = (&pod, &node);
+        let taken = scope.spawn(move || hold.take(pod, node, element, &note()).unwrap());
+        crate::world::eventually("nobody new is let in", || {
+            world.pod.run(&["nft", "list", "tables"]).contains("netckpt-mark-settle")
+        });
+        world.near.sh("nft delete table ip x");
+        // Whatever it says completes the handshake.
+        stream.write_all(b"x").unwrap();
+        taken.join().unwrap()
+    });
+    assert!(standing.element.is_there());
+    assert!(left.is_none(), "{left:?}");
+    assert!(!world.pod.run(&["nft", "list", "tables"]).contains("settle"));
+    hold.lift(Some(&pod), &node).unwrap();
+    let mut byte = [0];
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+    world.reachable();
+}
+
+/// CRIU would refuse it.
+#[test]
+fn a_connection_that_no_process_accepts_is_counted() {
+    let world = World::new("queue");
+    let listener = world.pod.open().run(|| std::net::TcpListener::bind(("0.0.0.0", 7999)));
+    let listener = listener.unwrap().unwrap();
+    let address: SocketAddr = format!("{POD}:7999").parse().unwrap();
+    let _stream = world.near.open().run(|| TcpStream::connect(address)).unwrap().unwrap();
+    crate::world::eventually("it waits", || {
+        hold::unowned(&world.pod.open()).unwrap() == hold::Unowned { half_open: 0, unaccepted: 1 }
+    });
+    let said = world.netckpt(&["hold"]).unwrap();
+    assert!(said.contains("1 connections that no process has accepted"), "{said}");
+    drop(listener);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::world::{Lan, inside, pod};
 /// kube-proxy's part: a Service that is one backend, and masquerade of what leaves for the client.
 const RULES: &str = "table ip t {
     chain pre { type nat hook prerouting priority -100; ip daddr 10.96.0.10 tcp dport 80 dnat to 192.168.77.9:8080; }
+    chain others { type nat hook prerouting priority -100; ip daddr 10.96.0.11 tcp dport 80 dnat to 10.244.1.7:8080; }
     chain post { type nat hook postrouting priority 100; tcp dport 9090 masquerade; }
     chain every { type filter hook forward priority 0; ct state invalid drop; }
 }";
@@ -102,6 +103,32 @@ fn flows_to_services_go_along_and_those_of_the_node_are_named() {
     assert_eq!(tracked(&lan.a, &["src=10.244.1.8", "dst=10.96.0.10"]).len(), 1);
     answers(&mut other);
     answers(&mut outside);
+}
+
+/// Somebody else sends them to this node, which translates them: they go on through it.
+#[test]
+fn flows_that_the_node_leads_to_the_pod_stay() {
+    let lan = Lan::new("led");
+    lan.a.sh(&format!("nft -f - <<'END'\n{RULES}\nEND"));
+    lan.client
+        .ip("route add 10.96.0.11 via 192.168.77.1\nroute replace 10.244.1.0/24 via 192.168.77.1");
+    let server = pod(&lan.a, "server", 1, 7);
+    serve(&server, 8080);
+    let mut led = connect(&lan.client, "10.96.0.11:80");
+    let mut direct = connect(&lan.client, "10.244.1.7:8080");
+    answers(&mut led);
+    answers(&mut direct);
+    let node = lan.a.open();
+    let options = capture::Options::default();
+    let captured = capture::network(&server.open(), Some(&node), &options).unwrap();
+    assert_eq!(captured.counts[flows::SECTION], 1, "the direct one");
+    let named = captured.not_carried.iter().filter(|one| one.class == flows::SECTION);
+    assert!(named.map(|one| &one.object).all(|one| one.contains("10.96.0.11")));
+    let own: [IpAddr; 1] = ["10.244.1.7".parse().unwrap()];
+    assert_eq!(inside(&lan.a, || flows::forget(&own.into())).unwrap(), 1);
+    // The Service has another backend since.
+    lan.a.sh("nft flush chain ip t others");
+    answers(&mut led);
 }
 
 #[test]

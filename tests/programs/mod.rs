@@ -43,10 +43,23 @@ impl Client {
         client
     }
 
+    /// Waits for its end; what it saw must be right. Answers its report.
+    #[track_caller]
+    pub fn finished(mut self) -> Value {
+        let (report, good) = self.report();
+        assert!(good, "the client saw {report:#}");
+        report
+    }
+
     /// Ends it; answers its report, and whether it found nothing wrong.
     #[track_caller]
     pub fn end(mut self) -> (Value, bool) {
         let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
+        self.report()
+    }
+
+    #[track_caller]
+    fn report(&mut self) -> (Value, bool) {
         let mut text = String::new();
         self.says.read_to_string(&mut text).expect("text");
         let status = self.child.wait().expect("it ends");

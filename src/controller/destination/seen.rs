@@ -48,7 +48,16 @@ pub(super) fn has_started(pod: &Pod) -> bool {
 
 /// Whether somebody will say that it is live.
 pub(super) fn is_manual(pod: &Pod) -> bool {
-    pod.annotations().get(RELEASE).is_some_and(|value| value.trim() == "Manual")
+    release(pod) == Some("Manual")
+}
+
+/// Whether somebody has said that it is live.
+pub(super) fn is_told_live(pod: &Pod) -> bool {
+    release(pod) == Some("Live")
+}
+
+fn release(pod: &Pod) -> Option<&str> {
+    pod.annotations().get(RELEASE).map(|value| value.trim())
 }
 
 /// Whether it is at its end.

@@ -14,7 +14,7 @@ use kube::runtime::events::EventType;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::seen::{about, has_ended, has_started, held_for, is_manual, told};
+use super::seen::{about, has_ended, has_started, held_for, is_manual, is_told_live, told};
 use super::tell::{self, Unwritten};
 use super::watched::Watched;
 use crate::api::{
@@ -269,7 +269,8 @@ impl<'a> Succession<'a> {
         let left = checkpoint.as_ref().and_then(held_for).and_then(|left| left.checked_sub(SKEW));
         let lifted = self.lifted.as_ref().map(|lifted| *lifted.borrow());
         let starts = || pod.as_ref().is_some_and(|pod| has_started(pod) && !is_manual(pod));
-        let is_live = released || lifted.unwrap_or_else(starts);
+        let is_told = pod.as_ref().is_some_and(|pod| is_told_live(pod));
+        let is_live = released || is_told || lifted.unwrap_or_else(starts);
         let view = Successor {
             kernel,
             takeover,

@@ -87,16 +87,22 @@ pub(super) async fn take(checkpoint: &NetCheckpoint, found: &Found) -> Result<Ta
         }
         let (begun, clock) = (Timestamp::now(), Instant::now());
         // One that was planted and never told of is planted anew: nothing was captured under it.
-        let standing = hold.plant(&pod, &node, Element::For(time), &note)?;
+        let (standing, left) = hold.take(&pod, &node, Element::For(time), &note)?;
         let took = clock.elapsed();
-        let half_open = hold::half_open(&pod)?;
         let links = standing.pod.iter().map(|link| format!("{link} in the pod"));
         let links: Vec<_> =
             links.chain(standing.node.iter().map(|link| format!("{link} on the node"))).collect();
         let mut what = format!("nothing passes {} for {seconds} s", links.join(" and "));
-        if half_open > 0 {
+        if left.half_open > 0 {
             what.push_str(&format!(
-                "; {half_open} half-open connections are in no dump: their clients try again"
+                "; {} half-open connections are in no dump: their clients try again",
+                left.half_open
+            ));
+        }
+        if left.unaccepted > 0 {
+            what.push_str(&format!(
+                "; {} connections that no process has accepted: CRIU refuses them",
+                left.unaccepted
             ));
         }
         Ok(Taken::Now { begun, took, what })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::options::Options;
 use crate::report::Report;
-use crate::stream::{self, BOTH, COUNT, DOWN, Direction, HALF, UP};
+use crate::stream::{self, BOTH, COUNT, DOWN, Direction, HALF, MUTE, UP};
 use crate::system::{self, IN, OUT, PollFd};
 
 /// Longest sleep, so that the end is noticed.
@@ -52,6 +52,15 @@ impl Asker {
     fn ask(&mut self) -> io::Result<()> {
         self.asked += 1;
         self.stream.write_all(&self.asked.to_be_bytes())
+    }
+
+    /// Waits for the answer.
+    fn hear_once(&mut self, report: &mut Report, options: &Options) -> Result<(), String> {
+        while self.is_waiting() && !is_over(options) {
+            system::wait(&mut [poll_fd(&self.stream, true)], NAP);
+            self.hear(report)?;
+        }
+        Ok(())
     }
 
     /// The answer to question n is n and what the server has counted on this connection, also n.
@@ -201,6 +210,69 @@ pub fn half(to: &str, options: &Options) -> io::Result<bool> {
             expected += 1;
             report.answer(8, &mut last);
         }
+    }
+    report.end(last)
+}
+
+/// Has the server close its direction, and goes on sending what the server checks; what it has
+/// acknowledged counts as an answer.
+pub fn mute(to: &str, options: &Options) -> io::Result<bool> {
+    system::remember_signals();
+    let mut report = Report::new(options)?;
+    let mut stream = system::connect(to)?;
+    stream.write_all(&[MUTE])?;
+    while !is_closed(&mut stream)? && !is_over(options) {
+        system::wait(&mut [poll_fd(&stream, true)], NAP);
+    }
+    report.begun();
+    let (mut sent, mut last, mut chunk) = (0, Instant::now(), [0; 64]);
+    while !is_over(options) && report.answers() < options.answers {
+        // A reset is told here.
+        if let Err(error) = is_closed(&mut stream) {
+            return ended(report, format!("after {sent} bytes: {error}"));
+        }
+        if system::unacknowledged(&stream)? == 0 {
+            if sent > 0 {
+                report.answer(chunk.len() as u64, &mut last);
+            }
+            stream::fill(Direction::Up, sent, &mut chunk);
+            if let Err(error) = stream.write_all(&chunk) {
+                return ended(report, format!("after {sent} bytes: {error}"));
+            }
+            sent += chunk.len() as u64;
+        }
+        std::thread::sleep(options.every);
+    }
+    report.end(last)
+}
+
+/// Whether the server has closed its direction, in which nothing has come.
+fn is_closed(stream: &mut TcpStream) -> io::Result<bool> {
+    match stream.read(&mut [0]) {
+        Ok(0) => Ok(true),
+        Ok(_) => Err(io::Error::other("the server has said something")),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens one connection after the other, asks once on each, and leaves all of them open.
+pub fn knock(to: &str, options: &Options) -> io::Result<bool> {
+    system::remember_signals();
+    let mut report = Report::new(options)?;
+    let (mut last, mut askers) = (Instant::now(), Vec::<Asker>::new());
+    while !is_over(options) && report.answers() < options.answers {
+        let mut asker = Asker::new(to, askers.len())?;
+        if askers.is_empty() {
+            report.begun();
+        }
+        let answered = asker.ask().map_err(|error| error.to_string());
+        if let Err(error) = answered.and_then(|()| asker.hear_once(&mut report, options)) {
+            fail(&mut asker, &mut report, &error);
+        }
+        last = last.max(asker.last);
+        askers.push(asker);
+        std::thread::sleep(options.every);
     }
     report.end(last)
 }

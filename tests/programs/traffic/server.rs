@@ -1,11 +1,11 @@
 //! The server: one thread, one loop over poll(2), any number of connections.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use crate::stream::{self, BOTH, COUNT, DOWN, Direction, HALF, UP};
+use crate::stream::{self, BOTH, COUNT, DOWN, Direction, HALF, MUTE, UP};
 use crate::system::{self, IN, OUT, PollFd};
 
 /// Pause between two numbers on a half-closed connection.
@@ -13,8 +13,13 @@ const PACE: Duration = Duration::from_millis(2);
 /// Written at once on a streaming connection.
 const CHUNK: usize = 16 << 10;
 
-/// Serves until it is killed.
-pub fn run(port: &str) -> io::Result<()> {
+/// Longest wait for somebody who is dialed, and pause until it is tried again.
+const DIAL: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Serves until it is killed, first of all those who are dialed: the connection is the server's, and the
+/// client at its other end asks all the same.
+pub fn run(port: &str, dialed: &[&str]) -> io::Result<()> {
     let listener = TcpListener::bind(format!("[::]:{port}"))?;
     listener.set_nonblocking(true)?;
     let datagrams = UdpSocket::bind(format!("[::]:{port}"))?;
@@ -22,6 +27,10 @@ pub fn run(port: &str) -> io::Result<()> {
     println!("serving at {port}");
     let mut counted = 0;
     let mut talks: Vec<Talk> = Vec::new();
+    for to in dialed {
+        let (stream, peer) = dial(to)?;
+        talks.push(Talk::new(stream, peer)?);
+    }
     loop {
         let mut fds = vec![
             PollFd { fd: listener.as_raw_fd(), events: IN, happened: 0 },
@@ -40,11 +49,20 @@ pub fn run(port: &str) -> io::Result<()> {
         }
         talks.retain(|talk| !talk.ended);
         while let Ok((stream, peer)) = listener.accept() {
-            stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
-            talks.push(Talk { stream, peer, about: About::Unknown, out: Vec::new(), ended: false });
+            talks.push(Talk::new(stream, peer)?);
         }
         answer_datagrams(&datagrams, &mut counted);
+    }
+}
+
+/// Until somebody is there.
+fn dial(to: &str) -> io::Result<(TcpStream, SocketAddr)> {
+    let peer = to.parse().map_err(|_| io::Error::other(format!("{to}: not an address")))?;
+    loop {
+        match TcpStream::connect_timeout(&peer, DIAL) {
+            Ok(stream) => return Ok((stream, peer)),
+            Err(_) => std::thread::sleep(AGAIN),
+        }
     }
 }
 
@@ -88,6 +106,12 @@ enum About {
 }
 
 impl Talk {
+    fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, peer, about: About::Unknown, out: Vec::new(), ended: false })
+    }
+
     fn interest(&self) -> PollFd {
         let streams = matches!(self.about, About::Stream { down: true, .. });
         let out = if streams || !self.out.is_empty() { OUT } else { 0 };
@@ -130,6 +154,9 @@ impl Talk {
         let mut bytes = &buffer[..length];
         if let About::Unknown = self.about {
             self.about = About::of(bytes[0])?;
+            if bytes[0] == MUTE {
+                self.stream.shutdown(Shutdown::Write).map_err(|error| error.to_string())?;
+            }
             bytes = &bytes[1..];
         }
         match &mut self.about {
@@ -172,7 +199,7 @@ impl About {
     fn of(word: u8) -> Result<Self, String> {
         match word {
             COUNT => Ok(Self::Count { counted: 0, part: Vec::new() }),
-            UP => Ok(Self::Stream { down: false, sent: 0, received: 0 }),
+            UP | MUTE => Ok(Self::Stream { down: false, sent: 0, received: 0 }),
             DOWN | BOTH => Ok(Self::Stream { down: true, sent: 0, received: 0 }),
             HALF => Ok(Self::Half { sent: 0, next: Instant::now() }),
             other => Err(format!("a connection that begins with {other:02x}")),

@@ -6,6 +6,7 @@ pub const UP: u8 = b'u';
 pub const DOWN: u8 = b'd';
 pub const BOTH: u8 = b'b';
 pub const HALF: u8 = b'h';
+pub const MUTE: u8 = b'm';
 
 /// From the client to the server, and back.
 #[derive(Clone, Copy)]

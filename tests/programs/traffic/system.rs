@@ -1,7 +1,7 @@
 //! The few calls that the standard library does not have: poll(2), signal(2), setsockopt(2).
 
 use std::io;
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub struct PollFd {
 unsafe extern "C" {
     fn poll(fds: *mut PollFd, count: u64, milliseconds: i32) -> i32;
     fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+    fn ioctl(fd: RawFd, request: u64, value: *mut i32) -> i32;
     fn setsockopt(fd: RawFd, level: i32, name: i32, value: *const i32, length: u32) -> i32;
 }
 
@@ -65,8 +66,23 @@ pub fn strict(fd: RawFd) {
     }
 }
 
+/// Bytes that were written, and that the peer has not acknowledged (`SIOCOUTQ` of `linux/sockios.h`).
+pub fn unacknowledged(stream: &TcpStream) -> io::Result<usize> {
+    const SIOCOUTQ: u64 = 0x5411;
+    let mut bytes = 0;
+    // SAFETY: the kernel writes one integer there.
+    match unsafe { ioctl(stream.as_raw_fd(), SIOCOUTQ, &raw mut bytes) } {
+        0 => Ok(usize::try_from(bytes).unwrap_or_default()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A connection to `HOST:PORT`, or, for `accept:PORT`, the first one from somebody who dials.
 pub fn connect(to: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(to)?;
+    let stream = match to.strip_prefix("accept:") {
+        Some(port) => TcpListener::bind(format!("[::]:{port}"))?.accept()?.0,
+        None => TcpStream::connect(to)?,
+    };
     stream.set_nodelay(true)?;
     stream.set_nonblocking(true)?;
     strict(stream.as_raw_fd());
