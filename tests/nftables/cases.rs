@@ -84,6 +84,14 @@ pub const CASES: &[Case] = &[
          }",
     ),
     (
+        "intervals in sets with a timeout for all",
+        "table inet t {
+           set i { type ipv4_addr; flags interval,timeout; timeout 5h; auto-merge; elements = { 10.0.0.0/24, 10.0.1.0/24 timeout 2h, 10.9.0.1-10.9.0.77 timeout 3h comment \"these\" }; }
+           set c { type ipv4_addr . inet_service; flags interval,timeout; timeout 5h; elements = { 10.0.0.0/24 . 1-9 }; }
+           map m { type inet_service : verdict; flags interval,timeout; timeout 5h; elements = { 1-9 : accept, 10-20 timeout 6h : drop }; }
+         }",
+    ),
+    (
         "maps and verdict maps",
         "table inet t {
            chain a { drop; }

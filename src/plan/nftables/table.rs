@@ -5,6 +5,7 @@
 //! order. Two things are otherwise: elements have no handles and are made as soon as what they lead
 //! to is there, and a rule may stand before older ones of its chain.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::netlink::{Builder, attributes, messages};
@@ -33,6 +34,8 @@ const NFTA_RULE_POSITION_ID: u16 = 10;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_FLAGS: u16 = 3;
+const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
 const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
 const NFTA_SET_ELEM_OBJREF: u16 = 9;
 const NFTA_DATA_VERDICT: u16 = 2;
@@ -41,6 +44,8 @@ const NFTA_VERDICT_CHAIN: u16 = 2;
 /// `NFT_SET_INTERVAL` and `NFT_SET_CONCAT`.
 const INTERVAL: u32 = 4;
 const CONCAT: u32 = 0x80;
+/// `NFT_SET_ELEM_INTERVAL_END`.
+const INTERVAL_END: u32 = 1;
 /// Bytes of elements in one message; a nest can't be longer than 64 KiB.
 const LIST: usize = 32 << 10;
 
@@ -147,10 +152,11 @@ impl<'a> Set<'a> {
             for element in rest {
                 let message = replay(&NFT_SET_ELEMENTS, &element.bytes, CREATE);
                 let one = attribute(&message, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+                let one = sendable(one);
                 if count > 0 && list.len() + one.len() > LIST {
                     break;
                 }
-                list.extend_from_slice(one);
+                list.extend_from_slice(&one);
                 count += 1;
             }
             let label = match count {
@@ -161,6 +167,26 @@ impl<'a> Set<'a> {
             rest = &rest[count..];
         }
     }
+}
+
+/// An element as the kernel takes it: where its set has a timeout for all, it tells one of 0 of the end
+/// of an interval, and refuses to be told it.
+fn sendable(one: &[u8]) -> Cow<'_, [u8]> {
+    let ends = |inner| {
+        find(attributes(inner), NFTA_SET_ELEM_FLAGS)
+            .and_then(|flags| flags.first_chunk())
+            .is_some_and(|flags| u32::from_be_bytes(*flags) & INTERVAL_END != 0)
+    };
+    let Some(Ok(element)) = attributes(one).next() else { return Cow::Borrowed(one) };
+    if !ends(element.payload) {
+        return Cow::Borrowed(one);
+    }
+    let told = attributes(element.payload).map_while(Result::ok);
+    let kept = told.filter(|attribute| attribute.id != NFTA_SET_ELEM_TIMEOUT);
+    let inner: Vec<u8> = kept
+        .flat_map(|attribute| Builder::attribute(attribute.id | attribute.flags, attribute.payload))
+        .collect();
+    Cow::Owned(Builder::attribute(element.id | element.flags, &inner))
 }
 
 /// The message that adds a list of elements to the set of `first`.
