@@ -21,6 +21,7 @@ mod known;
 mod link;
 mod link_files;
 mod links;
+mod named;
 mod neighbours;
 mod nexthops;
 mod nftables;
@@ -150,6 +151,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     rules::plan(&sides, &mut draft);
     neighbours::plan(&sides, &mut draft);
     ipset::plan(&sides, &mut draft);
+    named::plan(&sides, &mut draft);
     xtables::plan(&sides, &mut draft)?;
     nftables::plan(&sides, &mut draft);
     xfrm::plan(&sides, &mut draft);

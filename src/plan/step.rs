@@ -35,6 +35,8 @@ pub enum Stage {
     /// Sets, then their members: rules look into them.
     Ipsets,
     IpsetMembers,
+    /// Policies of timeouts and counters that rules name.
+    Named,
     /// Before anything is sent or received, as nftables.
     Xtables,
     /// Before anything is sent or received. Chains may be bound to links.
@@ -43,6 +45,8 @@ pub enum Stage {
     Ipsec,
     /// Sets that no rule looks into any more.
     UnusedIpsets,
+    /// As these: what no rule names any more.
+    Unnamed,
     /// After the rules that use labels, and before any packet can come: one that comes too early
     /// would make an entry without the translation that its flow has.
     Conntrack,
@@ -89,10 +93,12 @@ impl fmt::Display for Stage {
             Self::FreeIpsets => "remove sets",
             Self::Ipsets => "sets",
             Self::IpsetMembers => "members of sets",
+            Self::Named => "what rules name",
             Self::Xtables => "legacy tables",
             Self::Nftables => "nftables",
             Self::Ipsec => "IPsec",
             Self::UnusedIpsets => "remove unused sets",
+            Self::Unnamed => "remove what no rule names",
             Self::Conntrack => "connection tracking",
             Self::TrafficControl => "traffic control",
             Self::HostLinks => "host ends",

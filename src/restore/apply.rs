@@ -219,10 +219,10 @@ fn memberships(run: &[Step], refused: &mut Vec<Refused>) {
     }
 }
 
-/// Whether a step removes what rules or filters hold on to: a set of ipset, an action of tc.
+/// Whether a step removes what rules or filters hold on to: a set of ipset, a counter, an action of tc.
 fn may_be_held(step: &Step) -> bool {
     let Action::Send { message, .. } = &step.action else { return false };
-    matches!(step.stage, Stage::FreeIpsets | Stage::UnusedIpsets)
+    matches!(step.stage, Stage::FreeIpsets | Stage::UnusedIpsets | Stage::Unnamed)
         || step.class == TC_ACTIONS.name
             && message.get(4..6) == Some(&TC_ACTIONS.remove.to_ne_bytes())
 }
@@ -243,8 +243,9 @@ fn release(
     loop {
         let mut again = Vec::new();
         send(hands, step.side, protocol, std::slice::from_ref(step), &mut again)?;
-        // What tc says of an action that a filter has.
-        let busy = again.iter().any(|it| [ipset::BUSY, libc::EPERM].contains(&it.refusal.errno));
+        // The last is what tc says of an action that a filter has.
+        let held = [ipset::BUSY, libc::EBUSY, libc::EPERM];
+        let busy = again.iter().any(|it| held.contains(&it.refusal.errno));
         if !busy || start.elapsed() > PATIENCE {
             refused.append(&mut again);
             return Ok(());

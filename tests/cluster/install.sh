@@ -8,7 +8,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 PACKAGES=(
 	# what the nodes of the cluster run
-	iproute2 nftables iptables ebtables arptables ipset conntrack kmod procps util-linux mount
+	iproute2 nftables iptables ebtables arptables ipset conntrack nfct nfacct kmod procps util-linux mount
 	# what tests look with
 	iputils-ping iputils-arping tcpdump ethtool socat jq curl ca-certificates zstd python3
 	# builds: cgo and static linking (runc, Rust), images without a daemon

@@ -159,6 +159,14 @@ pub const CASES: &[Case] = &[
          iptables-nft -A OUTPUT -m set --match-set a src -j DROP; iptables-nft -A OUTPUT -j SET --add-set p src",
     ),
     (
+        "policies of timeouts and counters, named by rules and not",
+        "nfct timeout add slow inet tcp established 500 close 5; nfct timeout add six inet6 udp replied 99 unreplied 7; nfct timeout add any inet generic timeout 9
+         nfacct add hits; nfacct add bytes byte 1000000; nfacct add packets packet 7
+         iptables-legacy -t raw -A PREROUTING -p tcp -j CT --timeout slow; ip6tables-legacy -t raw -A OUTPUT -p udp -j CT --timeout six
+         iptables-legacy -A INPUT -m nfacct --nfacct-name hits -j ACCEPT; ip6tables-legacy -A INPUT -m nfacct --nfacct-name bytes
+         iptables-nft -t raw -A OUTPUT -p tcp -j CT --timeout slow; iptables-nft -A INPUT -m nfacct --nfacct-name packets -j DROP",
+    ),
+    (
         "old beside new",
         "iptables-legacy -A INPUT -p tcp --dport 22 -j ACCEPT; iptables-nft -A INPUT -p tcp --dport 23 -j ACCEPT; nft add table inet t; ip6tables-legacy -P FORWARD DROP",
     ),

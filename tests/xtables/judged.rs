@@ -183,7 +183,7 @@ fn hostile_images_are_refused_before_anything_is_sent() {
     let target = Pair::bare("xt");
     for (from, to, words) in [
         (&b"filter\0"[..], &b"folder\0"[..], "folder"),
-        (b"limit\0", b"nfacct", "nfacct"),
+        (b"limit\0", b"frozen", "frozen"),
         (b"limit\0\0\0\x05\0\x02\0\0", b"limit\0\0\0\x05\0\x02\0\x07", "revision 7"),
         (b"ftp\0", b"evil", "evil"),
         (b"CT\0", b"LED", "LED"),

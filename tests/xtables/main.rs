@@ -36,6 +36,7 @@ fn is_lacking(error: &str) -> bool {
         "Couldn't load target",
         "Table does not exist",
         "not supported",
+        "not found",
     ];
     lacking.iter().any(|words| error.contains(words))
 }
@@ -63,6 +64,8 @@ pub fn told(ns: &Ns) -> Vec<String> {
         told.extend(plain(&ns.run(&["arptables-legacy", "-nvL"])));
     }
     told.extend(plain(&ns.run(&["ipset", "save"])));
+    let named = "nfct list timeout 2>/dev/null; nfacct list 2>/dev/null; true";
+    told.extend(plain(&ns.run(&["sh", "-c", named])));
     told.extend(plain(&ns.run(&["sh", "-c", "iptables-nft-save -c 2>/dev/null"])));
     told
 }

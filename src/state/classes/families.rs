@@ -1,7 +1,7 @@
 //! Names of numbers that several classes share.
 
-use crate::state::Value;
 use crate::state::table::Shape;
+use crate::state::{Fault, Value};
 
 /// Address families (`linux/socket.h`); where one has no other meaning.
 pub const FAMILY: Shape = Shape::Fixed(
@@ -54,6 +54,21 @@ pub const SCOPE: Shape = Shape::Fixed(
 /// Routing tables (`RT_TABLE_*`).
 pub const TABLE: Shape =
     Shape::Enum(&[(0, "unspec"), (252, "compat"), (253, "default"), (254, "main"), (255, "local")]);
+
+/// Bytes of a name with its NUL, of sets and of what else rules name (`IPSET_MAXNAMELEN`,
+/// `CTNL_TIMEOUT_NAME_MAX`, `NFACCT_NAME_MAX`).
+const NAME_SIZE: usize = 32;
+
+/// Whether a text may be such a name.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() < NAME_SIZE && !name.contains(char::is_control)
+}
+
+/// What is wrong with the name of something that rules name.
+pub fn name_fault(value: &Value) -> Option<Fault> {
+    let named = value.text("name").is_some_and(is_name);
+    (!named).then(|| Fault::Object("its name is none that it can have".to_owned()))
+}
 
 /// Printed value at `path`, or nothing.
 pub fn shown(value: &Value, path: &str) -> String {

@@ -1,5 +1,6 @@
 //! The classes, one file each.
 
+mod accounting;
 mod address_labels;
 mod addresses;
 mod bpf;
@@ -33,13 +34,14 @@ pub mod xtables;
 
 use super::table::Class;
 
+pub use accounting::ACCOUNTING;
 pub use address_labels::ADDRESS_LABELS;
 pub use addresses::ADDRESSES;
 pub use bpf::BPF;
 pub use bridges::{
     BRIDGE_FDB, BRIDGE_MDB, BRIDGE_MST, BRIDGE_VLAN_OPTIONS, BRIDGE_VLANS, VXLAN_VNIS,
 };
-pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS};
+pub use conntrack::{CONNTRACK, CONNTRACK_EXPECTATIONS, CONNTRACK_TIMEOUTS};
 pub use devices::{
     DEVICE_CHANNELS, DEVICE_COALESCING, DEVICE_FEATURES, DEVICE_LINK_INFO, DEVICE_LINK_MODES,
     DEVICE_MESSAGES,
@@ -70,7 +72,7 @@ pub use xfrm::{XFRM_DEFAULTS, XFRM_POLICIES, XFRM_STATES, XFRM_THRESHOLDS};
 pub use xtables::{ARPTABLES, IP6TABLES, IPTABLES};
 
 /// Every class, each after those that its objects refer to.
-pub static CLASSES: [&Class; 69] = [
+pub static CLASSES: [&Class; 71] = [
     &LINKS,
     &SYSCTLS,
     &NEIGHBOUR_TABLES,
@@ -116,6 +118,8 @@ pub static CLASSES: [&Class; 69] = [
     &XFRM_DEFAULTS,
     &IPSETS,
     &IPSET_MEMBERS,
+    &CONNTRACK_TIMEOUTS,
+    &ACCOUNTING,
     &IPTABLES,
     &IP6TABLES,
     &ARPTABLES,

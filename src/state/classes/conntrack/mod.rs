@@ -20,10 +20,12 @@
 
 mod expectations;
 mod layout;
+mod timeouts;
 mod told;
 mod translation;
 
 pub use expectations::CONNTRACK_EXPECTATIONS;
+pub use timeouts::CONNTRACK_TIMEOUTS;
 
 use std::io::ErrorKind;
 

@@ -1,8 +1,7 @@
 //! Members of sets, one message for each.
 
-use super::{
-    ADDRESS, CADT_FLAGS, HEADER, IPSET_CMD_ADD, IPSET_CMD_DEL, SPOKEN, is_name, read_members,
-};
+use super::{ADDRESS, CADT_FLAGS, HEADER, IPSET_CMD_ADD, IPSET_CMD_DEL, SPOKEN, read_members};
+use crate::state::classes::families::is_name;
 use crate::state::table::{Attr, Class, Fate, Lifetime, Shape, Source};
 use crate::state::{Fault, Names, Value};
 

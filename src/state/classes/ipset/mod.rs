@@ -53,9 +53,6 @@ pub const BUSY: i32 = 4100;
 /// `IPSET_FLAG_LIST_HEADER`: sets without their members.
 const HEADERS: u32 = 1 << 2;
 
-/// Bytes of a name with its NUL (`IPSET_MAXNAMELEN`).
-const NAME_SIZE: usize = 32;
-
 /// `struct nfgenmsg`.
 const HEADER: &[Field] = &[
     Field::new("nfgen_family", 0, Shape::U8, Fate::Strip),
@@ -194,9 +191,4 @@ fn in_order(data: &[u8]) -> Vec<u8> {
         at += align(4 + attribute.payload.len());
     }
     ordered
-}
-
-/// Whether a text may be the name of a set.
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() < NAME_SIZE && !name.contains(char::is_control)
 }

@@ -1,8 +1,7 @@
 //! Sets: their types and how they were made.
 
-use super::{
-    ADDRESS, CADT_FLAGS, HEADER, IPSET_CMD_CREATE, IPSET_CMD_DESTROY, SPOKEN, is_name, read_sets,
-};
+use super::{ADDRESS, CADT_FLAGS, HEADER, IPSET_CMD_CREATE, IPSET_CMD_DESTROY, SPOKEN, read_sets};
+use crate::state::classes::families::is_name;
 use crate::state::table::{Attr, Class, Fate, Shape, Source};
 use crate::state::{Fault, Value};
 

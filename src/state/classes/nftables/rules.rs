@@ -38,6 +38,8 @@ pub static NFT_RULES: Class = Class {
         "nft-set-elements",
         "nft-objects",
         "nft-flowtables",
+        "conntrack-timeouts",
+        "accounting",
     ],
     strict: true,
     belongs,

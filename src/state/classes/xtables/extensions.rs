@@ -6,8 +6,7 @@
 //! `linux/netfilter_ipv4/ipt_*.h`, `linux/netfilter_ipv6/ip6t_*.h`, `linux/netfilter_arp/arpt_*.h`
 //! and `linux/netfilter_bridge/ebt_*.h`, on machines with 64 bits.
 //!
-//! Not in the list: what acts on the whole machine (`IDLETIMER`, `LED`, `RATEEST` and its match),
-//! and what names things that are not carried (`nfacct`).
+//! Not in the list: what acts on the whole machine (`IDLETIMER`, `LED`, `RATEEST` and its match).
 
 use std::ops::Range;
 
@@ -35,7 +34,7 @@ enum Guard {
     Bytecode,
     /// `xt_cgroup_info_v1` and `_v2`: no path of a cgroup.
     NoPath,
-    /// `xt_ct_target_info` and `_v1`: helpers that the kernel may load, no timeout policy.
+    /// `xt_ct_target_info` and `_v1`: helpers that the kernel may load.
     Tracking,
     /// Something of it is lost, for this reason.
     Forgets(&'static str),
@@ -62,7 +61,7 @@ impl Extension {
 const QUOTA: Guard =
     Guard::Forgets("what was used of the quota is not told by the kernel: it starts again");
 
-pub const MATCHES: [Extension; 92] = [
+pub const MATCHES: [Extension; 94] = [
     plain("802_3", 0, 6),
     plain("addrtype", 0, 12),
     plain("addrtype", 1, 8),
@@ -119,6 +118,8 @@ pub const MATCHES: [Extension; 92] = [
     plain("mh", 0, 3),
     plain("multiport", 0, 32),
     plain("multiport", 1, 48),
+    until("nfacct", 0, 40, 32),
+    until("nfacct", 1, 40, 32),
     plain("osf", 0, 48),
     plain("owner", 1, 20),
     plain("physdev", 0, 66),
@@ -326,7 +327,7 @@ pub fn fault(kind: Kind, name: &str, revision: u64, data: Option<&Value>) -> Opt
         Guard::Bytecode => refused(" with a program from a file"),
         Guard::NoPath if data.starts_with(&[0]) => None,
         Guard::NoPath => refused(" with a path of a cgroup"),
-        Guard::Tracking => tracking(data, &what),
+        Guard::Tracking => tracking(data),
         Guard::Forgets(why) => Some(Fault::Part(format!("{what}: {why}"))),
     }
 }
@@ -338,21 +339,14 @@ pub fn is_helper(name: &[u8]) -> bool {
 }
 
 /// `struct xt_ct_target_info` and its `_v1` (`linux/netfilter/xt_CT.h`).
-fn tracking(data: &[u8], what: &str) -> Option<Fault> {
+fn tracking(data: &[u8]) -> Option<Fault> {
     const HELPER: Range<usize> = 12..28;
-    const TIMEOUT: Range<usize> = 28..60;
-    /// Up to which size it has no timeout policy.
-    const FIRST: usize = 40;
-    let text = |range: Range<usize>| {
-        data.get(range)?.split(|byte| *byte == 0).next().filter(|text| !text.is_empty())
-    };
-    if let Some(helper) = text(HELPER).filter(|helper| !is_helper(helper)) {
-        let shown = String::from_utf8_lossy(helper);
-        return Some(Fault::Object(format!("a conntrack helper that is not known ({shown})")));
+    let helper = data.get(HELPER)?.split(|byte| *byte == 0).next()?;
+    if helper.is_empty() || is_helper(helper) {
+        return None;
     }
-    let policy = text(TIMEOUT).filter(|_| data.len() > FIRST)?;
-    let shown = String::from_utf8_lossy(policy);
-    Some(Fault::Object(format!("{what} with a timeout policy ({shown}), which is not carried")))
+    let shown = String::from_utf8_lossy(helper);
+    Some(Fault::Object(format!("a conntrack helper that is not known ({shown})")))
 }
 
 #[cfg(test)]
@@ -369,7 +363,7 @@ mod tests {
         assert_eq!(of(Kind::Match, "tcp", 0, &[0; 12]), None);
         assert!(of(Kind::Match, "tcp", 1, &[0; 16]).is_some());
         assert!(of(Kind::Match, "tcp", 0, &[0; 24]).is_some());
-        assert!(of(Kind::Match, "nfacct", 0, &[0; 40]).is_some());
+        assert!(of(Kind::Match, "rateest", 0, &[0; 40]).is_some());
         assert!(of(Kind::Target, "tcp", 0, &[0; 16]).is_some());
         assert!(of(Kind::Target, "IDLETIMER", 0, &[0; 40]).is_some());
         assert_eq!(fault(Kind::Target, "NOTRACK", 0, None), None);
@@ -381,8 +375,6 @@ mod tests {
         let mut data = [0; 72];
         data[12..15].copy_from_slice(b"ftp");
         assert_eq!(of(Kind::Target, "CT", 1, &data), None);
-        data[28] = b'x';
-        assert!(of(Kind::Target, "CT", 1, &data).unwrap().to_string().contains("timeout policy"));
         data[12] = b'x';
         assert!(of(Kind::Target, "CT", 0, &data[..40]).unwrap().to_string().contains("xtp"));
         assert_eq!(of(Kind::Match, "bpf", 1, &[0; 528]), None);

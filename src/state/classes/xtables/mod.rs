@@ -193,7 +193,7 @@ const fn class(
         // A chain's own message comes first, and its rules are told apart by their order.
         key: &["table", "chain"],
         tells: kind,
-        after: &["links", "ipsets", "ipset-members"],
+        after: &["links", "ipsets", "ipset-members", "conntrack-timeouts", "accounting"],
         strict: true,
         label,
         faults,
