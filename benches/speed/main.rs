@@ -2,6 +2,7 @@
 //! tools, and CRIU, all in one run on one machine. `docs/speed.md` tells how to read it.
 //!
 //!     cargo bench --bench speed -- [RUNS]      runs for each median, 31 if not told
+//!     cargo bench --bench speed -- RUNS WHAT   one thing only, for a profiler (`capture, typical`)
 
 #[path = "../../tests/netns/mod.rs"]
 mod netns;
@@ -29,17 +30,23 @@ const FEW: usize = 7;
 const LINEAR: f64 = 2.6;
 
 fn main() {
-    let told = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let runs: usize = told.unwrap_or(31);
+    let mut told = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let runs: usize = told.next().and_then(|runs| runs.parse().ok()).unwrap_or(31);
+    if let Some(what) = told.next() {
+        return alone(&what, runs);
+    }
     let mut rows = Vec::new();
     let mut parts = Vec::new();
+    let mut bare = Vec::new();
     for size in [SMALL, TYPICAL, BIG] {
         let runs = if size.objects() > 1_000 { runs.div_ceil(4) } else { runs };
-        let (captured, restored, part) = measure(size, runs);
+        let (captured, restored, part, dumps) = measure(size, runs);
         rows.extend([captured, restored]);
         parts.push((size.name, part));
+        bare.push(format!("{} {}", size.name, millis(dumps)));
     }
     print(&rows);
+    println!("\nThe floor of a capture without its files of sysctls: {}", bare.join(", "));
     println!("\nWhere the time of a restore goes (medians of the parts):");
     for (name, timings) in parts {
         println!(
@@ -55,8 +62,27 @@ fn main() {
     assert!(linear, "the time grows faster than the number of objects");
 }
 
-/// The rows of a pod's capture and restore, and the parts of the latter.
-fn measure(size: Size, runs: usize) -> (Row, Row, Timings) {
+/// Nothing but one capture or restore, again and again.
+fn alone(what: &str, runs: usize) {
+    for size in [SMALL, TYPICAL, BIG] {
+        let source: Pair = size.make();
+        let (pod, node) = (source.pod.open(), source.node.open());
+        let image = captured(&pod, &node);
+        let middle = match what.split_once(", ") {
+            Some(("capture", name)) if name == size.name => {
+                median(runs, || time(|| drop(captured(&pod, &node))))
+            }
+            Some(("restore", name)) if name == size.name => {
+                median(runs, || restored(&image, &mut Vec::new()))
+            }
+            _ => continue,
+        };
+        println!("{what}: {}", millis(middle));
+    }
+}
+
+/// The rows of a pod's capture and restore, the parts of the latter, and the floor of the dumps alone.
+fn measure(size: Size, runs: usize) -> (Row, Row, Timings, Duration) {
     let source = size.make();
     let (pod, node) = (source.pod.open(), source.node.open());
     let image = captured(&pod, &node);
@@ -83,6 +109,7 @@ fn measure(size: Size, runs: usize) -> (Row, Row, Timings) {
         scripts: median(few, || time(|| scripts::capture(&source))),
         criu: criu.map(|(dump, _)| dump),
     };
+    let dumps = median(runs, || time(|| assert!(floor::capture(&pod, &[]) > 0)));
     let mut timings = Vec::new();
     let saved = scripts::Saved::of(size, &source);
     let restore = Row {
@@ -92,7 +119,7 @@ fn measure(size: Size, runs: usize) -> (Row, Row, Timings) {
         scripts: median(few, || by_scripts(&saved, size)),
         criu: criu.map(|(_, restore)| restore),
     };
-    (capture, restore, middle(&timings))
+    (capture, restore, middle(&timings), dumps)
 }
 
 fn captured(pod: &Namespace, node: &Namespace) -> Image {

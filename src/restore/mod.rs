@@ -103,12 +103,15 @@ pub fn restore_while(
     Ok(report)
 }
 
+/// What of an image is left out, by section.
+type Left = Vec<(String, String)>;
+
 /// What an image that may be restored asks for, what of it is left out, and how long that took.
 fn checked(
     image: &Image,
     host: Option<&Namespace>,
     options: &Options,
-) -> Result<(Goal, Vec<(String, String)>, Duration), Error> {
+) -> Result<(Goal, Left, Duration), Error> {
     let start = Instant::now();
     let lenient = options.on_unsupported == Unsupported::Report;
     let allowed = check::allowed(image, lenient)?;
