@@ -45,10 +45,15 @@ struct Node {
 impl Node {
     /// Node number `own`, with the pod ranges 10.244.`own`.0/24 and fd00:`own`::/64.
     fn new(label: &str, own: u8) -> Self {
+        Self::with(label, own, &[])
+    }
+
+    /// As [`Self::new`], with more plugins behind `bridge`.
+    fn with(label: &str, own: u8, more: &[Value]) -> Self {
         let node = Self { ns: Ns::new(label), folder: tempfile::tempdir().unwrap() };
         node.ns.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
                     net.ipv6.conf.default.accept_dad=0; ip link set lo up");
-        let list = json!({
+        let mut list = json!({
             "cniVersion": "1.0.0", "name": "lab",
             "plugins": [{
                 "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
@@ -60,10 +65,11 @@ impl Node {
                 },
             }],
         });
+        list["plugins"].as_array_mut().unwrap().extend(more.iter().cloned());
         std::fs::create_dir(node.conf_dir()).unwrap();
         std::fs::write(node.conf_dir().join("10-lab.conflist"), list.to_string()).unwrap();
         std::fs::create_dir(node.bin_dir()).unwrap();
-        for plugin in ["bridge", "host-local"] {
+        for plugin in ["bridge", "host-local", "portmap"] {
             std::fs::copy(plugins().join(plugin), node.bin_dir().join(plugin)).unwrap();
         }
         let plugin = Path::new(env!("CARGO_BIN_EXE_netckpt-cni"));
@@ -125,6 +131,10 @@ impl Node {
         config["name"] = json!("lab");
         if plugin["capabilities"][ANNOTATIONS] == json!(true) {
             config["runtimeConfig"] = json!({ANNOTATIONS: annotations});
+        }
+        if plugin["capabilities"]["portMappings"] == json!(true) {
+            let mapping = json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp"});
+            config["runtimeConfig"] = json!({"portMappings": [mapping]});
         }
         if let Some(previous) = previous {
             config["prevResult"] = previous;
@@ -369,4 +379,50 @@ fn a_restore_that_fails_leaves_what_the_chain_had_made() {
     let message = b.add(&third, "moved3", &wanted()).unwrap_err();
     assert_eq!(message["code"], 11, "{message}");
     b.add(&Ns::new("fail-plain"), "plain", &json!({})).unwrap();
+}
+
+/// Portmap comes after ours, so that it maps the node's port to the restored address.
+#[test]
+fn a_host_port_leads_to_the_restored_pod() {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    let portmap =
+        json!({"type": "portmap", "backend": "nftables", "capabilities": {"portMappings": true}});
+    let (a, b) = (Node::new("port-a", 1), Node::with("port-b", 2, &[portmap]));
+    let types: Vec<_> = b.plugins().iter().map(|one| one["type"].clone()).collect();
+    assert_eq!(types, ["bridge", "netckpt-cni", "portmap"]);
+    let client = Ns::new("port-client");
+    b.ns.ip(&format!(
+        "link add wire type veth peer name eth0 netns {}
+                      addr add 192.168.77.2/24 dev wire
+                      link set wire up",
+        client.name()
+    ));
+    client.ip("addr add 192.168.77.9/24 dev eth0\nlink set eth0 up");
+    let image = captured(&a);
+    let pod = Ns::new("port-pod");
+    pod.sh("sysctl -qw net.ipv6.conf.default.accept_dad=0");
+    serving(&b, image, || {
+        b.add(&pod, "moved", &wanted()).unwrap();
+        let rules = b.ns.run(&["nft", "list", "ruleset"]);
+        assert!(rules.contains("10.244.1.2:80"), "{rules}");
+        let listener = pod.open().run(|| TcpListener::bind("10.244.1.2:80").unwrap()).unwrap();
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"here").unwrap();
+        });
+        let ask = || {
+            let mut stream = TcpStream::connect("192.168.77.2:8080").unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        assert_eq!(client.open().run(ask).unwrap(), "here");
+        answering.join().unwrap();
+        b.del(pod.path(), "moved", &wanted());
+        let rules = b.ns.run(&["nft", "list", "ruleset"]);
+        assert!(!rules.contains("10.244.1.2"), "{rules}");
+    });
 }

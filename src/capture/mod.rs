@@ -32,10 +32,11 @@ use bytes::Bytes;
 
 use passes::{Passes, Reading};
 
-use crate::host::{elsewhere, flows, number_of, outer_ends, shaping};
+use crate::host::bounds::Pod;
+use crate::host::{elsewhere, flows, number_of, others, outer_ends, side};
 use crate::netlink::{Protocol, Socket, messages};
 use crate::netns::{self, Namespace};
-use crate::state::table::Class;
+use crate::state::table::{Class, Source};
 use crate::state::{CLASSES, ReadError, Reader};
 
 /// How to capture.
@@ -45,11 +46,14 @@ pub struct Options {
     pub classes: &'static [&'static Class],
     /// How long to read again what keeps changing.
     pub patience: Duration,
+    /// Whether to look on the node for what names the pod and is somebody else's: rules, packet filters,
+    /// entries of bridges. That takes as long as there are rules.
+    pub list_node: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { classes: &CLASSES, patience: Duration::from_secs(5) }
+        Self { classes: &CLASSES, patience: Duration::from_secs(5), list_node: true }
     }
 }
 
@@ -74,6 +78,8 @@ pub enum Error {
     Subscribe { class: &'static str, source: crate::netlink::Error },
     #[error("the outer ends of veth pairs cannot be read: {source}")]
     Host { source: crate::netlink::Error },
+    #[error("what hangs on the outer ends of veth pairs cannot be read: {source}")]
+    HostSide { source: ReadError },
     #[error("what the host tracks of the pod's flows cannot be read: {source}")]
     Flows { source: crate::netlink::Error },
     #[error("notifications cannot be read: {0}")]
@@ -100,9 +106,11 @@ impl Error {
         match self {
             Self::Namespace(_) => "NamespaceUnavailable",
             Self::Subscribe { .. } | Self::Events(_) | Self::Ended => "ChangesNotWatched",
-            Self::Read { .. } | Self::Host { .. } | Self::Flows { .. } | Self::Malformed { .. } => {
-                "StateNotRead"
-            }
+            Self::Read { .. }
+            | Self::Host { .. }
+            | Self::HostSide { .. }
+            | Self::Flows { .. }
+            | Self::Malformed { .. } => "StateNotRead",
             Self::KeepsChanging { .. } => "StateKeepsChanging",
         }
     }
@@ -132,7 +140,8 @@ pub fn network(
     let Some(host) = host else { return Ok(captured) };
     let descriptor = host.as_raw_fd();
     let number = namespace.run(|| number_of(descriptor))?;
-    beside_host(&mut captured, host, number.map_err(|source| Error::Host { source })?)?;
+    let number = number.map_err(|source| Error::Host { source })?;
+    beside_host(&mut captured, host, number, options.list_node)?;
     Ok(captured)
 }
 
@@ -141,21 +150,32 @@ fn beside_host(
     captured: &mut Captured,
     host: &Namespace,
     number: Option<i32>,
+    list_node: bool,
 ) -> Result<(), Error> {
     let class = crate::state::classes::LINKS.name;
     let links = captured.snapshot.sections.get(class).cloned().unwrap_or_default();
     captured.not_carried.extend(elsewhere(&links, number).into_iter().map(nested));
-    let (ends, named, flows) = host.run(|| {
-        let ends = Socket::open(Protocol::Route).and_then(|mut socket| {
-            let ends = outer_ends(&mut socket, &links, number)?;
-            let named = shaping(&mut socket, &ends)?;
-            Ok((ends, named))
-        });
-        let (ends, named) = ends.map_err(|source| Error::Host { source })?;
-        let flows = flows::capture(&captured.snapshot);
-        Ok::<_, Error>((ends, named, flows.map_err(|source| Error::Flows { source })?))
-    })??;
-    captured.not_carried.extend(named);
+    let addresses = captured.snapshot.sections.get(crate::state::classes::ADDRESSES.name);
+    let addresses = addresses.map(|section| &section[..]).unwrap_or_default();
+    let ends = host.run(|| {
+        let mut socket = Socket::open(Protocol::Route).map_err(|source| Error::Host { source })?;
+        let ends =
+            outer_ends(&mut socket, &links, number).map_err(|source| Error::Host { source })?;
+        let pod = Pod::new(&ends, addresses);
+        let sections = side::read(&ends, &pod).map_err(|source| Error::HostSide { source })?;
+        let others = if list_node { others_of(&ends, &pod) } else { Vec::new() };
+        Ok::<_, Error>((ends, pod, sections, others))
+    })?;
+    let (ends, pod, mut sections, others) = ends?;
+    captured.not_carried.extend(others);
+    captured.not_carried.extend(side::sift(&mut sections, &ends, &pod));
+    for (class, section) in sections {
+        let name = format!("host/{}", class.name);
+        captured.counts.insert(name.clone(), count(class, &section));
+        captured.snapshot.sections.insert(name, Bytes::from(section));
+    }
+    let flows = host.run(|| flows::capture(&captured.snapshot))?;
+    let flows = flows.map_err(|source| Error::Flows { source })?;
     captured.not_carried.extend(flows.stay);
     captured.not_carried.sort();
     for (name, section) in [(flows::SECTION, flows.section), (&format!("host/{class}"), ends)] {
@@ -163,6 +183,29 @@ fn beside_host(
         captured.snapshot.sections.insert(name.to_owned(), Bytes::from(section));
     }
     Ok(())
+}
+
+/// What on the node names the pod and is somebody else's.
+fn others_of(ends: &[u8], pod: &Pod) -> Vec<NotCarried> {
+    const IFINFO: usize = 16;
+    const IFLA_ADDRESS: u16 = 1;
+    let links = messages(ends).map_while(Result::ok);
+    let own = links.filter_map(|link| {
+        let mut all = link.attributes(IFINFO).map_while(Result::ok);
+        all.find(|one| one.id == IFLA_ADDRESS).map(|one| one.payload.to_vec())
+    });
+    let own: Vec<_> = own.collect();
+    let addresses = pod.known_by();
+    let named = others::Named { ends: pod.ends(), addresses: &addresses, own: &own };
+    others::find(&named, passes::once)
+}
+
+/// Objects of a section.
+fn count(class: &Class, section: &[u8]) -> u64 {
+    match class.source {
+        Source::Sysctl => section.iter().filter(|byte| **byte == 0).count() as u64 / 2,
+        _ => messages(section).count() as u64,
+    }
 }
 
 /// A veth into a namespace of the pod's own making: on another node its end would become a link of the

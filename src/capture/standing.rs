@@ -243,7 +243,7 @@ impl Inside {
         captured.not_carried.append(&mut beside);
         captured.not_carried.sort();
         if let Some((host, number)) = &self.host {
-            beside_host(&mut captured, host, *number)?;
+            beside_host(&mut captured, host, *number, self.options.list_node)?;
         }
         let changed = changed(&self.last, &captured.snapshot)?;
         self.last = captured.snapshot.clone();

@@ -1,6 +1,6 @@
 //! `netckpt verify`.
 
-use super::namespace::Target;
+use super::namespace::{HostSide, Target};
 use super::output::Format;
 use super::{Outcome, diff, place};
 use crate::restore;
@@ -12,6 +12,8 @@ pub(super) struct Arguments {
     place: Place,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    host: HostSide,
     /// How differences are printed.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -20,7 +22,8 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let image = place::read(&self.place)?;
-        let findings = restore::verify(&self.target.open()?, &image)?;
+        let (target, host) = (self.target.open()?, self.host.open()?);
+        let findings = restore::verify_network(&target, host.as_ref(), &image)?;
         diff::report(self.output, &findings, "the namespace is as the image says")
     }
 }

@@ -24,6 +24,7 @@
 //! business and is left alone.
 
 mod announce;
+pub mod bounds;
 mod ends;
 pub mod flows;
 mod hop;
@@ -33,9 +34,10 @@ mod kernel;
 mod leads;
 mod need;
 mod neighbours;
+pub mod others;
 mod record;
 mod settings;
-mod shaping;
+pub mod side;
 mod ways;
 
 pub use announce::Error as AnnounceError;
@@ -46,5 +48,4 @@ pub use kernel::Error as KernelError;
 pub use leads::Lead;
 pub use need::InUse;
 pub use record::{Pod, Record};
-pub use shaping::shaping;
 pub use ways::{Attached, Error, Way, Ways};

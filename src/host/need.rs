@@ -11,8 +11,8 @@ use super::settings;
 const MOST_PROXIED: usize = 64;
 /// Bits that a range of the pod must fix at least, for the node to answer for an address of it: the
 /// pod chooses its prefix, and a short one would hold the addresses of services and resolvers.
-const NARROW_V4: u8 = 16;
-const NARROW_V6: u8 = 48;
+pub const NARROW_V4: u8 = 16;
+pub const NARROW_V6: u8 = 48;
 
 /// Metrics of our routes, of IPv4 and IPv6: what the kernel gives those that name none.
 const METRIC: [u32; 2] = [0, 1024];

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use super::Group;
 use super::draft::Objects;
 use super::known::Known;
 use super::links::{PortState, only_port_state, only_while_changing};
 use super::xtables;
+use super::{Group, Side};
 use crate::state::classes::bridges::is_of_device;
 use crate::state::classes::{ADDRESSES, XFRM_STATES};
 use crate::state::table::{Class, Source};
@@ -102,6 +102,8 @@ pub fn same_start(old: &[&Object], new: &[&Object]) -> usize {
 /// An object that is not as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// Where the object is.
+    pub side: Side,
     /// Name of the class.
     pub class: &'static str,
     /// The object, as people name it.
@@ -135,6 +137,11 @@ impl Finding {
         self.weight == Weight::Mends
     }
 
+    /// The same, as something that does not matter.
+    pub(super) fn informing(self) -> Self {
+        Self { weight: Weight::Informs, ..self }
+    }
+
     /// Whether the kernel may still be about to mend it.
     #[must_use]
     pub fn may_settle(&self) -> bool {
@@ -157,7 +164,11 @@ pub enum Kind {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: ", self.class, self.object)?;
+        let side = match self.side {
+            Side::Inside => "",
+            Side::Host => "host/",
+        };
+        write!(f, "{side}{}: {}: ", self.class, self.object)?;
         match &self.kind {
             Kind::Missing => write!(f, "missing"),
             Kind::Extra => write!(f, "not in the image"),
@@ -184,6 +195,7 @@ pub fn differences(from: &Objects, to: &Objects) -> Vec<Finding> {
     for class in state::CLASSES.into_iter().filter(known) {
         of_class(class, from, to, &mut found);
     }
+    super::host_side::differences(from, to, &mut found);
     found
 }
 
@@ -197,7 +209,8 @@ pub(super) fn of_class(
     let mut add = |object: &Object, names: &Names, kind, weight| {
         let fleeting = object.is_fleeting();
         let weight = if fleeting && weight != Weight::Mends { Weight::Informs } else { weight };
-        found.push(Finding { class: class.name, object: object.label(names), kind, weight });
+        let (side, class, object) = (Side::Inside, class.name, object.label(names));
+        found.push(Finding { side, class, object, kind, weight });
     };
     let sysctl = matches!(class.source, Source::Sysctl);
     for object in &delta.added {

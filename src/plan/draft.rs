@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Error, Part, Plan, Side, Stage, Step};
+use crate::host::bounds;
 use crate::image::Snapshot;
 use crate::netlink::Protocol;
 use crate::state::classes::LINKS;
@@ -24,13 +25,19 @@ pub const PLAIN: u16 = REQUEST;
 /// The objects of one snapshot, by class, in the order of their sections.
 #[derive(Debug, Clone, Default)]
 pub struct Objects {
-    classes: BTreeMap<&'static str, Vec<Object>>,
+    pub(super) classes: BTreeMap<&'static str, Vec<Object>>,
     /// Links inside, for labels.
     pub(super) names: Names,
     /// Outer ends of veth pairs (section `host/links`).
     pub(super) outer: Vec<Object>,
     /// Classes of which nothing is known.
-    unknown: BTreeSet<&'static str>,
+    pub(super) unknown: BTreeSet<&'static str>,
+    /// What hangs on outer ends, by class (sections `host/CLASS`); nothing is known of other classes.
+    pub(super) host: BTreeMap<&'static str, Vec<Object>>,
+    /// What the node itself gave outer ends stays: an image tells what comes to it.
+    pub(super) adds: bool,
+    /// The way to the pod is made by somebody else than the plan: routes, and addresses of the node.
+    pub(super) led_by_others: bool,
     /// Told by another kernel than the running one, which may know other attributes.
     pub(super) foreign: bool,
 }
@@ -44,6 +51,7 @@ impl Objects {
     pub fn of_image(snapshot: &Snapshot, aged: u32) -> Result<Self, Error> {
         let mut objects = Self::read(snapshot, aged)?;
         let all = state::CLASSES.into_iter().map(|class| class.name);
+        objects.adds = true;
         objects.unknown = all.filter(|name| !snapshot.sections.contains_key(*name)).collect();
         Ok(objects)
     }
@@ -82,10 +90,20 @@ impl Objects {
         }
         super::nftables::prune(&mut classes);
         super::ipset::prune(&mut classes);
+        let mut host = BTreeMap::new();
+        for class in bounds::CLASSES {
+            let Some(section) = snapshot.sections.get(&format!("host/{}", class.name)) else {
+                continue;
+            };
+            let read = state::objects(class, &state::age(class, section, aged));
+            let objects =
+                read.map_err(|source| Error::Malformed { section: class.name, source })?;
+            host.insert(class.name, objects);
+        }
         let outer = state::objects(&LINKS, section(OUTER).unwrap_or_default())
             .map_err(|source| Error::Malformed { section: OUTER, source })?;
         let names = section(LINKS.name).map(Names::of).unwrap_or_default();
-        Ok(Self { classes, names, outer, unknown: BTreeSet::new(), foreign: false })
+        Ok(Self { classes, names, outer, host, ..Self::default() })
     }
 
     /// The same, told by another kernel than the running one: what one of both tells nowhere in a
@@ -93,6 +111,13 @@ impl Objects {
     #[must_use]
     pub fn of_another_kernel(mut self, foreign: bool) -> Self {
         self.foreign = foreign;
+        self
+    }
+
+    /// The same, where routes to the pod and addresses of the node are made by [`crate::host::Ways`].
+    #[must_use]
+    pub fn led_by_others(mut self, led: bool) -> Self {
+        self.led_by_others = led;
         self
     }
 
@@ -217,6 +242,12 @@ impl Draft {
             action,
             tolerated: &[],
         });
+    }
+
+    /// Takes over what was planned for the namespace of outer ends.
+    pub fn take_for_host(&mut self, other: Self) {
+        let steps = other.steps.into_iter().map(|step| Step { side: Side::Host, ..step });
+        self.steps.extend(steps);
     }
 
     /// Adds an action of another kind, inside.

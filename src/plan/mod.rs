@@ -15,6 +15,7 @@ mod conntrack;
 mod devices;
 mod difference;
 mod draft;
+mod host_side;
 mod ipset;
 mod ipvs;
 mod known;
@@ -159,6 +160,7 @@ pub fn plan(from: &Objects, to: &Objects, terms: &Terms) -> Result<Plan, Error> 
     tables::plan(&sides, &mut draft);
     ipvs::plan(&sides, &mut draft);
     tc::plan(&sides, &mut draft);
+    host_side::plan(&sides, terms, &mut draft);
     Ok(draft.finish())
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The two ends of a pair must agree on what passes (MTU, sizes of segments), and a bridge must treat
 //! its port as the pod knows it (hairpin, isolation, flooding). The hardware address stays the node's
-//! own: the pod's learned neighbours are mended, see [`crate::host`].
+//! own, but where the end is no port and a neighbour that the pod knows has it.
 
 use super::Stage;
 use super::draft::{Draft, PLAIN};
@@ -15,6 +15,7 @@ use crate::state::classes::LINKS;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_SETLINK: u16 = 19;
+pub const IFLA_ADDRESS: u16 = 1;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -33,7 +34,7 @@ const PORT: &[u16] =
     &[2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 25, 27, 28, 29, 30, 31, 32, 33, 39, 40, 42, 43];
 
 /// Plans what `now` lacks to be as it was captured.
-pub fn mend(now: &Link<'_>, captured: &Link<'_>, draft: &mut Draft) {
+pub fn mend(now: &Link<'_>, captured: &Link<'_>, known_by_address: bool, draft: &mut Draft) {
     let flags = captured.flags & FLAGS;
     let changed = (now.flags & FLAGS) ^ flags;
     let mut builder = Builder::new(RTM_SETLINK, PLAIN, &header(now.index, flags, changed));
@@ -45,6 +46,10 @@ pub fn mend(now: &Link<'_>, captured: &Link<'_>, draft: &mut Draft) {
         {
             builder.put(*id, shall);
         }
+    }
+    let address = |link: &Link<'_>| link.raw.attribute(IFLA_ADDRESS).unwrap_or_default().to_vec();
+    if known_by_address && address(now) != address(captured) {
+        builder.put(IFLA_ADDRESS, &address(captured));
     }
     let alias = |link: &Link<'_>| link.raw.attribute(IFLA_IFALIAS).unwrap_or_default().to_vec();
     if alias(now) != alias(captured) {

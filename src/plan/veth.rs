@@ -6,10 +6,11 @@ use super::draft::{Draft, Objects, PLAIN, Sides};
 use super::link::{HEADER, Link, Parent, UP};
 use super::links::{NLMSGHDR, RTM_NEWLINKPROP, creation, header, put_names};
 use super::outer;
+use super::raw::Raw;
 use super::{Error, Host, Side, Stage, Terms};
 use crate::netlink::{Builder, attributes};
 use crate::state::Object;
-use crate::state::classes::LINKS;
+use crate::state::classes::{LINKS, NEIGHBOURS};
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
@@ -60,7 +61,8 @@ pub fn host_ends(objects: &Objects) -> BTreeMap<String, HostEnd> {
     ends.collect()
 }
 
-fn outer_of<'a>(link: &Link<'_>, outer: &'a [Object]) -> Option<&'a Object> {
+/// The outer end of an inner link, among these.
+pub fn outer_of<'a>(link: &Link<'_>, outer: &'a [Object]) -> Option<&'a Object> {
     let Parent::Outside(index) = link.parent else { return None };
     outer.iter().find(|object| link.is_veth() && Link::new(object).index == index)
 }
@@ -206,7 +208,7 @@ fn mend(old: &Link<'_>, link: &Link<'_>, sides: &Sides<'_>, host: &Host, draft: 
     let up = own.or(captured).is_none_or(|end| end.is_up());
     let master = own.map_or(now.master, |end| end.master);
     if let Some(captured) = captured {
-        outer::mend(&now, &captured, draft);
+        outer::mend(&now, &captured, is_known(link, &now, &captured, sides.to), draft);
     }
     if now.is_up() == up && now.master == master {
         return;
@@ -217,4 +219,18 @@ fn mend(old: &Link<'_>, link: &Link<'_>, sides: &Sides<'_>, host: &Host, draft: 
         builder.put_u32(IFLA_MASTER, master);
     }
     draft.send_host(Stage::HostLinks, &LINKS, format!("set {}", now.name), builder.finish());
+}
+
+/// Whether an outer end is known by its hardware address: a neighbour of the inner link has it. A port
+/// of a bridge is not, the bridge is; and where a namespace becomes again what it was, all counts.
+fn is_known(inner: &Link<'_>, now: &Link<'_>, captured: &Link<'_>, to: &Objects) -> bool {
+    const NDMSG: usize = 12;
+    const NDA_LLADDR: u16 = 2;
+    let address = captured.raw.attribute(outer::IFLA_ADDRESS);
+    let has = |object: &Object| {
+        let raw = Raw::new(&object.bytes, NDMSG);
+        raw.header_u32(4) == inner.index && raw.attribute(NDA_LLADDR) == address
+    };
+    let routed = now.master == 0 && captured.master == 0;
+    !to.adds || routed && to.of(&NEIGHBOURS).iter().any(has)
 }

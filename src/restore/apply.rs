@@ -69,7 +69,7 @@ impl fmt::Display for Refused {
 
 /// Does all steps; answers those that were refused. What depends on a refused step is refused as
 /// well, and the plan that follows tells what is still wrong.
-pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
+pub fn apply(hands: &mut Hands<'_>, plan: &Plan) -> Result<Vec<Refused>, Failure> {
     let mut refused = Vec::new();
     let mut rest = &plan.steps[..];
     while let Some(first) = rest.first() {
@@ -78,8 +78,13 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
         match way(first) {
             Way::Netlink(side, protocol) => send(hands, side, protocol, run, &mut refused)?,
             Way::Generic(family) => command(hands, family, run, &mut refused)?,
-            Way::Files => write(run, &mut refused),
             Way::LinkFiles => refused.extend(run.iter().filter_map(|step| file(hands, step))),
+            Way::Files(Side::Inside) => write(run, &mut refused),
+            Way::Files(Side::Host) => {
+                let Some(host) = hands.beyond else { continue };
+                let entered = host.run(|| write(run, &mut refused));
+                entered.map_err(Failure::from)?;
+            }
             Way::Table => refused.extend(run.iter().filter_map(replace)),
             Way::Devices => refused.extend(run.iter().filter_map(device)),
             Way::Membership => memberships(run, &mut refused),
@@ -104,7 +109,7 @@ pub fn apply(hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Failure> {
 enum Way {
     Netlink(Side, Protocol),
     Generic(&'static str),
-    Files,
+    Files(Side),
     LinkFiles,
     Devices,
     Membership,
@@ -119,7 +124,7 @@ fn way(step: &Step) -> Way {
         Action::Send { .. } if may_be_held(step) => Way::Release,
         Action::Send { protocol, .. } => Way::Netlink(step.side, protocol),
         Action::Command { family, .. } => Way::Generic(family),
-        Action::Write { .. } => Way::Files,
+        Action::Write { .. } => Way::Files(step.side),
         Action::LinkFile { .. } => Way::LinkFiles,
         Action::Tun(_) => Way::Devices,
         Action::Membership { .. } => Way::Membership,
@@ -129,7 +134,7 @@ fn way(step: &Step) -> Way {
 }
 
 fn send(
-    hands: &mut Hands,
+    hands: &mut Hands<'_>,
     side: Side,
     protocol: Protocol,
     run: &[Step],
@@ -167,7 +172,7 @@ fn judge(run: &[Step], verdicts: Vec<(usize, Refusal)>, refused: &mut Vec<Refuse
 
 /// Sends commands of generic netlink under the number that the kernel has for their family.
 fn command(
-    hands: &mut Hands,
+    hands: &mut Hands<'_>,
     family: &'static str,
     run: &[Step],
     refused: &mut Vec<Refused>,
@@ -232,7 +237,7 @@ fn may_be_held(step: &Step) -> bool {
 /// (`nf_tables_trans_destroy_work`, `tcf_queue_work`).
 /// `start` is when the first of such steps began.
 fn release(
-    hands: &mut Hands,
+    hands: &mut Hands<'_>,
     step: &Step,
     start: Instant,
     refused: &mut Vec<Refused>,
@@ -255,7 +260,7 @@ fn release(
 }
 
 /// Does a step that is a transaction inside; answers what the kernel said first, if it refused.
-fn transact(hands: &mut Hands, step: &Step) -> Result<Option<Refused>, Failure> {
+fn transact(hands: &mut Hands<'_>, step: &Step) -> Result<Option<Refused>, Failure> {
     let Action::Transaction { protocol, parts } = &step.action else { return Ok(None) };
     let failed = |source| Failure::Netlink { what: "sending", source };
     let socket = hands.reader.socket(*protocol).map_err(failed)?;

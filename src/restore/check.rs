@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::host::bounds::{self, Bound, Pod};
 use crate::image::{Image, Snapshot};
 use crate::netlink::messages;
 use crate::state::table::{Class, Source};
@@ -32,15 +33,29 @@ pub fn allowed(image: &Image, leave_unknown: bool) -> Result<Allowed, Error> {
     let kept = sieve.section(classes::LINKS.name, &classes::LINKS, links, &Names::of(links));
     let names = Names::of(&kept);
     snapshot.sections.insert(classes::LINKS.name.to_owned(), kept);
+    let section = |name| sections.get(name).map(|section| &section[..]).unwrap_or_default();
+    let (ends, outer) = (section("host/links"), Names::of(section("host/links")));
+    let pod = Pod::new(ends, section(classes::ADDRESSES.name));
     for (name, section) in sections.iter().filter(|(name, _)| *name != classes::LINKS.name) {
         let outside = name.strip_prefix("host/");
-        let Some(class) = state::class(outside.unwrap_or(name)) else {
-            sieve.left.push((name.clone(), "a section that this version does not know".to_owned()));
+        let class = match outside {
+            Some(class) => on_the_host(class),
+            None => state::class(name),
+        };
+        let Some(class) = class else {
+            sieve.leave_section(name, "a section that this version does not know");
             if !leave_unknown {
                 sieve.faults.push(Fault::Section(name.clone()));
             }
             continue;
         };
+        // Nobody knows which ends these were on.
+        if outside.is_some_and(|of| of != classes::CONNTRACK.name)
+            && !sections.contains_key("host/links")
+        {
+            sieve.leave_section(name, "the image does not tell the links that it is of");
+            continue;
+        }
         // Nothing of it is ever sent or compared; what of it is missed is told.
         if class.source.is_inventory() {
             sieve.listed(name, class, section, &names);
@@ -48,7 +63,13 @@ pub fn allowed(image: &Image, leave_unknown: bool) -> Result<Allowed, Error> {
         }
         let kept = match outside {
             // Links that those of the host refer to are the host's.
-            Some(_) => sieve.section(name, class, section, &Names::of(section)),
+            Some(_) if [classes::LINKS.name, classes::CONNTRACK.name].contains(&class.name) => {
+                sieve.section(name, class, section, &Names::of(section))
+            }
+            Some(_) => {
+                sieve.beyond(name, class, section, &pod);
+                sieve.section(name, class, section, &outer)
+            }
             None => sieve.section(name, class, section, &names),
         };
         snapshot.sections.insert(name.clone(), kept);
@@ -56,6 +77,12 @@ pub fn allowed(image: &Image, leave_unknown: bool) -> Result<Allowed, Error> {
     sieve.verdict()?;
     super::bounds::check(&snapshot)?;
     Ok(Allowed { snapshot, left: sieve.left })
+}
+
+/// The class of a section of the host's side.
+fn on_the_host(class: &str) -> Option<&'static Class> {
+    let others = [&classes::LINKS, &classes::CONNTRACK];
+    bounds::CLASSES.into_iter().chain(others).find(|one| one.name == class)
 }
 
 enum Fault {
@@ -122,6 +149,26 @@ impl Sieve {
         Bytes::from(kept)
     }
 
+    /// No capture tells of the node what is not the pod's alone.
+    fn beyond(&mut self, name: &str, class: &'static Class, section: &Bytes, pod: &Pod) {
+        let mut fault = |object: String| {
+            let problem = Problem { object, path: String::new(), fault: state::Fault::Beyond };
+            self.faults.push(Fault::Object(name.to_owned(), problem));
+        };
+        if let Source::Sysctl = class.source {
+            let paths = section.split(|byte| *byte == 0).step_by(2).map(String::from_utf8_lossy);
+            for path in paths.filter(|path| !path.is_empty() && !pod.has_file(path)) {
+                fault(path.into_owned());
+            }
+            return;
+        }
+        for message in messages(section).map_while(Result::ok) {
+            if message.kind == class.tells && pod.bound(class, &message) != Bound::Own {
+                fault((class.label)(&state::decode(class, message.bytes), &Names::default()));
+            }
+        }
+    }
+
     /// What is only listed and changes the network by not being there (programs of others).
     fn listed(&mut self, name: &str, class: &'static Class, section: &Bytes, links: &Names) {
         let problems = state::check_section(class, section, links).into_iter();
@@ -163,6 +210,10 @@ impl Sieve {
             }
         }
         kept
+    }
+
+    fn leave_section(&mut self, name: &str, why: &str) {
+        self.left.push((name.to_owned(), why.to_owned()));
     }
 
     fn leave(&mut self, name: &str, problem: &Problem) {

@@ -45,13 +45,13 @@ pub struct First {
 }
 
 /// Reads it.
-pub fn first(hands: &mut Hands) -> Result<First, Error> {
+pub fn first(hands: &mut Hands<'_>) -> Result<First, Error> {
     let start = Instant::now();
     Ok(First { objects: hands.look()?, took: start.elapsed() })
 }
 
 /// Plans and does nothing.
-pub fn look(hands: &mut Hands, goal: &Goal, first: &First) -> Result<Report, Error> {
+pub fn look(hands: &mut Hands<'_>, goal: &Goal, first: &First) -> Result<Report, Error> {
     let now = &first.objects;
     let terms = terms(hands, now, goal)?;
     let plan = plan::plan(now, &goal.objects, &terms)?;
@@ -61,7 +61,7 @@ pub fn look(hands: &mut Hands, goal: &Goal, first: &First) -> Result<Report, Err
 
 /// Makes the namespace what the goal says, or again what it was.
 pub fn converge(
-    hands: &mut Hands,
+    hands: &mut Hands<'_>,
     goal: &Goal,
     first: First,
     given_up: &AtomicBool,
@@ -100,7 +100,7 @@ pub fn converge(
 }
 
 /// Makes the namespace again what it was, after it was made what a goal said.
-pub fn back(hands: &mut Hands, before: &Objects, host: Option<RawFd>) -> Result<Undone, Error> {
+pub fn back(hands: &mut Hands<'_>, before: &Objects, host: Option<RawFd>) -> Result<Undone, Error> {
     let now = hands.look()?;
     let host = match host {
         Some(descriptor) => Some(hands.host_terms(descriptor, &now, before)?),
@@ -110,7 +110,7 @@ pub fn back(hands: &mut Hands, before: &Objects, host: Option<RawFd>) -> Result<
     Ok(undo(hands, before, &terms))
 }
 
-fn terms(hands: &mut Hands, first: &Objects, goal: &Goal) -> Result<Terms, Error> {
+fn terms(hands: &mut Hands<'_>, first: &Objects, goal: &Goal) -> Result<Terms, Error> {
     let host = match goal.host {
         Some(descriptor) => {
             let mut host = hands.host_terms(descriptor, first, &goal.objects)?;
@@ -142,7 +142,7 @@ impl<'a> Way<'a> {
         Self { goal, terms: terms.clone(), report: Report::default(), given_up: None }
     }
 
-    fn go(&mut self, hands: &mut Hands, first: &Objects) -> Result<Outcome, Error> {
+    fn go(&mut self, hands: &mut Hands<'_>, first: &Objects) -> Result<Outcome, Error> {
         let mut outcome = Outcome { findings: Vec::new(), refused: Vec::new() };
         let mut plan = self.plan(first)?;
         if plan.steps.is_empty() {
@@ -176,7 +176,7 @@ impl<'a> Way<'a> {
         Ok(plan)
     }
 
-    fn apply(&mut self, hands: &mut Hands, plan: &Plan) -> Result<Vec<Refused>, Error> {
+    fn apply(&mut self, hands: &mut Hands<'_>, plan: &Plan) -> Result<Vec<Refused>, Error> {
         let start = Instant::now();
         let refused = apply(hands, plan)?;
         self.report.timings.apply += start.elapsed();
@@ -192,7 +192,7 @@ impl<'a> Way<'a> {
     /// Reads the namespace until what the kernel does by itself after a round is done.
     fn settled(
         &mut self,
-        hands: &mut Hands,
+        hands: &mut Hands<'_>,
         findings: &mut Vec<Finding>,
     ) -> Result<Objects, Error> {
         let start = Instant::now();
@@ -217,7 +217,7 @@ fn unreachable(refused: &Refused) -> bool {
 }
 
 /// Makes the namespace what it was.
-fn undo(hands: &mut Hands, first: &Objects, terms: &Terms) -> Undone {
+fn undo(hands: &mut Hands<'_>, first: &Objects, terms: &Terms) -> Undone {
     let mut way = Way::new(first, terms);
     let outcome = hands.look().and_then(|now| way.go(hands, &now));
     let left: Vec<String> = match outcome {

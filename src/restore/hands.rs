@@ -8,7 +8,8 @@ use std::os::fd::RawFd;
 use bytes::Bytes;
 
 use crate::capture;
-use crate::host::{number_of, outer_ends};
+use crate::host::bounds::Pod;
+use crate::host::{number_of, outer_ends, side};
 use crate::image::Snapshot;
 use crate::netlink::{self, Builder, Protocol, Socket};
 use crate::netns::Namespace;
@@ -32,32 +33,36 @@ pub enum Failure {
     Netlink { what: &'static str, source: netlink::Error },
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    Enter(#[from] crate::netns::Error),
     #[error("{class}: it was changed by others {TRIES} times while it was read")]
     Restless { class: &'static str },
 }
 
 #[derive(Debug)]
-pub struct Hands {
+pub struct Hands<'a> {
     pub reader: Reader,
     /// Open between readings.
     files: capture::Files,
     /// A socket of the host's namespace, and the descriptor that names it.
     pub host: Option<(Socket, RawFd)>,
+    /// The same namespace, to work in.
+    pub beyond: Option<&'a Namespace>,
 }
 
-impl Hands {
+impl<'a> Hands<'a> {
     /// Opens the sockets. The calling thread is inside the namespace, and ends with the work.
-    pub fn open(host: Option<&Namespace>) -> Result<Self, Error> {
+    pub fn open(beyond: Option<&'a Namespace>) -> Result<Self, Error> {
         own_descriptors();
         let opened = |source| Failure::Netlink { what: "host namespace", source };
-        let host = match host {
+        let host = match beyond {
             Some(host) => {
                 let socket = host.run(|| Socket::open(Protocol::Route))?.map_err(opened)?;
                 Some((socket, host.as_raw_fd()))
             }
             None => None,
         };
-        Ok(Self { reader: Reader::new(), files: capture::Files::default(), host })
+        Ok(Self { reader: Reader::new(), files: capture::Files::default(), host, beyond })
     }
 
     /// Reads the namespace, and the outer ends of its veth pairs.
@@ -72,6 +77,14 @@ impl Hands {
             snapshot.sections.insert(class.name.to_owned(), Bytes::from(section));
         }
         let outer = self.outer_ends(&snapshot)?;
+        if let Some(host) = self.beyond {
+            let addresses = snapshot.sections.get(classes::ADDRESSES.name);
+            let pod = Pod::new(&outer, addresses.map(|all| &all[..]).unwrap_or_default());
+            let sections = host.run(|| side::read(&outer, &pod))?.map_err(Failure::from)?;
+            snapshot.sections.extend(
+                sections.into_iter().map(|(class, of)| (format!("host/{}", class.name), of.into())),
+            );
+        }
         snapshot.sections.insert("host/links".to_owned(), Bytes::from(outer));
         Ok(snapshot)
     }

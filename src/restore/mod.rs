@@ -50,6 +50,9 @@ pub struct Options {
     /// the image does not tell is made with the kernel's defaults: an image that was captured without
     /// its host tells none.
     pub known_ends_only: bool,
+    /// The way to the pod is the caller's to make ([`crate::host::Ways`]): routes to it, and addresses of
+    /// the node that are not of the link alone, are left to it.
+    pub led_by_caller: bool,
 }
 
 /// Makes `target` what the image says. Outer ends of veth pairs live in `host`; without it an image
@@ -117,7 +120,8 @@ fn checked(
     let allowed = check::allowed(image, lenient)?;
     let goal = Goal {
         objects: Objects::of_image(&allowed.snapshot, age(image))?
-            .of_another_kernel(foreign(image)),
+            .of_another_kernel(foreign(image))
+            .led_by_others(options.led_by_caller),
         host: host.map(Namespace::as_raw_fd),
         lenient,
         known_ends_only: options.known_ends_only,
@@ -144,9 +148,21 @@ pub fn undo(
 /// # Errors
 /// [`Error`] where either can't be read.
 pub fn verify(target: &Namespace, image: &Image) -> Result<Vec<Finding>, Error> {
+    verify_network(target, None, image)
+}
+
+/// As [`verify`], with what hangs on the outer ends of the veth pairs, which live in `host`.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_network(
+    target: &Namespace,
+    host: Option<&Namespace>,
+    image: &Image,
+) -> Result<Vec<Finding>, Error> {
     let allowed = check::allowed(image, true)?;
     let shall = Objects::of_image(&allowed.snapshot, age(image))?.of_another_kernel(foreign(image));
-    let is = target.run(|| Hands::open(None)?.look())??;
+    let is = target.run(|| Hands::open(host)?.look())??;
     Ok(plan::differences(&is, &shall))
 }
 

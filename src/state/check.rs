@@ -61,6 +61,9 @@ pub enum Fault {
     NoLink(u64),
     #[error("is there twice")]
     Twice,
+    /// On the node, and not the pod's.
+    #[error("is not the pod's alone, and no image may change it")]
+    Beyond,
     #[error("nested too deep")]
     Depth,
 }
@@ -87,6 +90,7 @@ impl Fault {
             | Self::Length(_)
             | Self::NoLink(_)
             | Self::Twice
+            | Self::Beyond
             | Self::Depth => Verdict::Hostile,
         }
     }

@@ -66,6 +66,17 @@ impl Names {
         known.cloned().unwrap_or_else(|| format!("#{index}"))
     }
 
+    /// Index and name of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.0.iter().map(|(index, name)| (*index, name.as_str()))
+    }
+
+    /// The index of the link of this name.
+    #[must_use]
+    pub fn index(&self, name: &str) -> Option<u32> {
+        self.iter().find(|(_, own)| *own == name).map(|(index, _)| index)
+    }
+
     /// Whether there is a link of this index.
     #[must_use]
     pub fn has(&self, index: u32) -> bool {

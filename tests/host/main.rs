@@ -4,6 +4,7 @@ mod flows;
 #[path = "../netns/mod.rs"]
 mod netns;
 mod outer;
+mod outer_side;
 mod paths;
 mod ways;
 mod world;

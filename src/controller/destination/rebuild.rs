@@ -89,6 +89,7 @@ impl Rebuild<'_> {
         let options = Options {
             on_unsupported: self.on_unsupported,
             known_ends_only: true,
+            led_by_caller: true,
             ..Options::default()
         };
         let (netns, flag) = (self.netns, self.given_up);

@@ -72,6 +72,7 @@ fn converge(
     let options = Options {
         on_unsupported: Unsupported::Report,
         known_ends_only: true,
+        led_by_caller: true,
         ..Options::default()
     };
     restore::restore_while(&netns, Some(&node), image, &options, &AtomicBool::new(false))?;
