@@ -37,7 +37,9 @@ const PORT: &[u16] =
 pub fn mend(now: &Link<'_>, captured: &Link<'_>, known_by_address: bool, draft: &mut Draft) {
     let flags = captured.flags & FLAGS;
     let changed = (now.flags & FLAGS) ^ flags;
-    let mut builder = Builder::new(RTM_SETLINK, PLAIN, &header(now.index, flags, changed));
+    // To name flags and no change is to name all of them: the link would go down, and its routes go.
+    let head = header(now.index, flags & changed, changed);
+    let mut builder = Builder::new(RTM_SETLINK, PLAIN, &head);
     let bare = builder.len();
     for id in SETTINGS {
         // What one of the two kernels does not know is left to it.
