@@ -37,6 +37,10 @@ const MOST_ASKED: usize = 256;
 const CT_GET: u16 = 0x101;
 const CT_DELETE: u16 = 0x102;
 const CTA_FILTER: u16 = 25;
+/// Bytes of `struct nfgenmsg`.
+const GENMSG: usize = 4;
+/// Times that an entry is made while packets of its flow pass.
+const TRIES: u32 = 4;
 /// `CTA_FILTER_F_CTA_IP_SRC` of `enum ctattr_filter_flags` in the kernel.
 const BY_SOURCE: u32 = 1;
 const TCP: u8 = 6;
@@ -111,12 +115,54 @@ pub fn insert(section: &[u8], age: u32, own: &[IpAddr]) -> Result<Vec<String>, E
         let kept = |id| id != CTA_TUPLE_MASTER;
         state::replay_where(&CONNTRACK, &object.bytes, CONNTRACK.make, flags, |a| kept(a.id))
     };
-    let all: Vec<_> = wanted.iter().map(make).collect();
-    let refused = socket.batch(all.iter().map(Vec::as_slice))?;
-    let told = refused.into_iter().map(|(place, refusal)| {
-        format!("the node does not track {}: {refusal}", wanted[place].label(&Names::default()))
-    });
-    Ok(told.collect())
+    let mut told = Vec::new();
+    let mut left: Vec<&Object> = wanted.iter().collect();
+    for again in (0..TRIES).rev() {
+        let all: Vec<_> = left.iter().map(|object| make(object)).collect();
+        let refused = socket.batch(all.iter().map(Vec::as_slice))?;
+        let mut next = Vec::new();
+        for (place, refusal) in refused {
+            let object = left[place];
+            if refusal.errno != libc::EEXIST || again == 0 {
+                let label = object.label(&Names::default());
+                told.push(format!("the node does not track {label}: {refusal}"));
+            } else if give_way(&mut socket, object, &own)? {
+                next.push(object);
+            }
+        }
+        left = next;
+        if left.is_empty() {
+            break;
+        }
+    }
+    Ok(told)
+}
+
+/// Whether an entry may be made anew: what is there has its answers as its question. It is what the node
+/// has seen of the flow while it only passed it on, and goes; or the node itself translates it for
+/// whoever has begun it, and is right.
+fn give_way(socket: &mut Socket, object: &Object, own: &BTreeSet<IpAddr>) -> Result<bool, Error> {
+    let Some(Ok(message)) = messages(&object.bytes).next() else { return Ok(false) };
+    let Some(header) = message.body.get(..GENMSG) else { return Ok(false) };
+    let mut question = Builder::new(CT_GET, 0, header);
+    for one in message.attributes(GENMSG).map_while(Result::ok) {
+        match one.id {
+            CTA_TUPLE_REPLY => drop(question.put(CTA_TUPLE_REPLY | Builder::NESTED, one.payload)),
+            CTA_ZONE => drop(question.put(CTA_ZONE, one.payload)),
+            _ => {}
+        }
+    }
+    let found = match socket.get(CT_GET, &question.finish().split_off(16)) {
+        // It has ended meanwhile.
+        Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(true),
+        found => objects(&found?),
+    };
+    let node = node_addresses()?;
+    if found.iter().any(|object| Flow::of(object).stays(own, &node)) {
+        return Ok(false);
+    }
+    remove(socket, &found)?;
+    Ok(true)
 }
 
 /// Forgets the flows of addresses that have left, but for those that only this node can translate.

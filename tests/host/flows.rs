@@ -80,7 +80,13 @@ fn flows_to_services_go_along_and_those_of_the_node_are_named() {
         captured.not_carried.iter().filter(|one| one.class == flows::SECTION).collect();
     assert!(matches!(named[..], [one] if one.object.contains("9090")), "{named:?}");
 
-    // On the other node, beside a stale entry of the same flow.
+    // On the other node, which has seen a packet of it pass, and then beside a stale entry of the same
+    // flow.
+    let port = service.local_addr().unwrap().port();
+    lan.b.sh(&format!(
+        "conntrack -I -p tcp --state ESTABLISHED -t 100 -s 192.168.77.9 -d 10.244.1.7 \
+         --sport 8080 --dport {port}"
+    ));
     let section = captured.snapshot.sections[flows::SECTION].clone();
     let own: [IpAddr; 1] = ["10.244.1.7".parse().unwrap()];
     for _ in 0..2 {
