@@ -20,7 +20,7 @@ pub use checkpoint::{
 pub use conditions::{ConditionStatus, ConditionType, find, is_true, set};
 pub use names::{
     AGENT_PORT, AGENT_SOCKET, ARCHIVE, FINALIZER, GROUP, NETWORK_RESTORED, ON_UNSUPPORTED,
-    PREPARE_FROM, REGISTRY_PORT, RELEASE, RESTORE_FROM, ROUTE_PROTOCOL, TRAFFIC, VERSION,
+    PREPARE_FROM, REGISTRY_PORT, RELEASE, RESTORE_FROM, ROUTE_PROTOCOL, STAND_BY, TRAFFIC, VERSION,
 };
 pub use reasons::{Reason, RestoreReason, StorageReason};
 pub use route::{PodRoute, PodRouteSpec};

@@ -27,6 +27,11 @@ pub const ON_UNSUPPORTED: &str = "netckpt.io/on-unsupported";
 /// the archive beside the network's image.
 pub const ARCHIVE: &str = "netckpt.io/archive";
 
+/// Annotation of a `NetCheckpoint` whose source goes on running, with any value: it is the early one of a
+/// pod that is to be held and captured again within two minutes. The agent keeps what it has read current
+/// by what the kernel tells, so that little is left to read once the pod is silent.
+pub const STAND_BY: &str = "netckpt.io/stand-by";
+
 /// Port of the agents' registry on their nodes' loopback, for the image that a successor's container is
 /// restored from.
 pub const REGISTRY_PORT: u16 = 5000;

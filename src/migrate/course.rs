@@ -15,7 +15,7 @@ use super::successor::{Place, successor, successor_name};
 use super::timeline::{Clock, Timeline};
 use crate::api::{
     ConditionType, DeletionPolicy, NETWORK_RESTORED, NetCheckpoint, NetCheckpointSpec, Reason,
-    Takeover, Traffic, find, is_true,
+    STAND_BY, Takeover, Traffic, find, is_true,
 };
 use crate::registry::reference;
 
@@ -178,7 +178,8 @@ impl<T: Fn(&str, &str, Duration)> Course<'_, T> {
     async fn capture(&mut self) -> Result<NetCheckpoint, Error> {
         self.clock.begin("capture");
         let name = self.earlier();
-        let checkpoint = self.wish(&name, Traffic::Running);
+        let mut checkpoint = self.wish(&name, Traffic::Running);
+        checkpoint.annotations_mut().insert(STAND_BY.to_owned(), "true".to_owned());
         self.done.push(Done::Checkpoint(name.clone()));
         self.cluster.create_checkpoint(&checkpoint).await?;
         let what = format!("that the network of {} is stored", self.request.pod);

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use netckpt::image::{Image, Limits};
 use netckpt::pod::{PodNetwork, Runtime};
 use serde_json::{Value, json};
 
 use crate::world::{
-    Node, Pod, checkpoint, condition, events, eventually, failed, ready, seen, shared, wait_for,
+    Node, Pod, annotated, checkpoint, condition, events, eventually, failed, images, ready, seen,
+    shared, wait_for,
 };
 
 /// A command among the node's namespaces.
@@ -215,4 +217,57 @@ fn a_hold_that_cannot_be_is_a_failure_and_nothing_is_captured() {
     drop(owner.stdin.take());
     owner.wait().unwrap();
     assert!(!is_silent(&uid("unheld")), "the pod goes on undisturbed");
+}
+
+/// Of a pod that an early capture stands by for, only what has changed since is read when it is held.
+#[test]
+fn a_held_pod_is_read_by_the_capture_that_stood_by() {
+    let mut node = Node::start("standing-node");
+    let folder = node.file_storage("standing");
+    let pod = node.pod("standing-pod");
+    let inside = format!("--net={}", netns(&pod).display());
+    let change = |address: &str| {
+        let add = ["nsenter", &inside, "ip", "addr", "add", address, "dev", "eth0"];
+        assert!(on_node(&add).0, "{address}");
+    };
+    let image = |name: &str| {
+        let object = ready(name, "True", "CheckpointCompleted");
+        let key = object["status"]["image"]["key"].as_str().unwrap().to_owned();
+        let file = images(&folder).into_iter().find(|file| file.ends_with(&key)).unwrap();
+        Image::from_bytes(&std::fs::read(file).unwrap(), &Limits::DEFAULT).unwrap()
+    };
+    let early = |name: &str| {
+        let stand_by = json!({"netckpt.io/stand-by": "true"});
+        annotated(name, "standing-pod", &stand_by, &json!({"storageName": "standing"}));
+        image(name)
+    };
+    let held = json!({"storageName": "standing", "traffic": "Held"});
+
+    let first = early("standing-early");
+    change("10.99.0.1/32");
+    checkpoint("standing-held", "standing-pod", &held);
+    let second = image("standing-held");
+    assert!(second.manifest.evidence.standing.is_some(), "{:?}", second.manifest.evidence);
+    let addresses = |image: &Image| image.manifest.counts["addresses"];
+    assert_eq!(addresses(&second), addresses(&first) + 1);
+    patch("standing-held", &json!({"spec": {"traffic": "Running"}}));
+
+    // It stands by once. One that ended with its agent, or with its checkpoint, is made up for.
+    let whole = |name: &str, expected: u64| {
+        checkpoint(name, "standing-pod", &held);
+        let image = image(name);
+        assert!(image.manifest.evidence.standing.is_none(), "{name}");
+        assert_eq!(addresses(&image), expected, "{name}");
+        patch(name, &json!({"spec": {"traffic": "Running"}}));
+    };
+    let expected = addresses(&second);
+    whole("standing-again", expected);
+    early("standing-restarted");
+    node.kill_agent();
+    node.start_agent();
+    change("10.99.0.2/32");
+    whole("standing-after", expected + 1);
+    early("standing-deleted");
+    shared().0.kubectl(&["delete", "nckpt", "standing-deleted", "--timeout=30s"]).succeeds();
+    whole("standing-without", expected + 1);
 }

@@ -216,9 +216,15 @@ pub fn s3_storage(name: &str, port: u16) {
 
 /// Asks for a checkpoint.
 pub fn checkpoint(name: &str, pod: &str, more: &Value) {
+    annotated(name, pod, &json!({}), more);
+}
+
+/// Asks for a checkpoint with annotations.
+pub fn annotated(name: &str, pod: &str, annotations: &Value, more: &Value) {
     let mut object = json!({
         "apiVersion": "netckpt.io/v1alpha1", "kind": "NetCheckpoint",
-        "metadata": {"name": name, "namespace": "default"}, "spec": {"sourcePodName": pod},
+        "metadata": {"name": name, "namespace": "default", "annotations": annotations},
+        "spec": {"sourcePodName": pod},
     });
     merge(&mut object["spec"], more);
     shared().0.feed(&["create", "-f", "-"], &object.to_string()).succeeds();

@@ -23,6 +23,7 @@ mod record;
 mod removal;
 mod run;
 mod spool;
+mod standing;
 mod work;
 
 pub use run::run;

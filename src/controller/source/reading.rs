@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::spool::Spooled;
-use crate::api::{NetCheckpoint, Reason};
-use crate::capture;
+use super::standing;
+use crate::api::{NetCheckpoint, Reason, STAND_BY, Traffic};
+use crate::capture::{self, Captured, Standing};
 use crate::controller::Agent;
 use crate::image::{self, Origin};
 use crate::netns::Namespace;
@@ -94,16 +95,16 @@ pub(super) async fn read(
     pod: &Pod,
     found: &Found,
 ) -> Result<Spooled, ReadingError> {
-    let uid = pod.uid().unwrap_or_default();
     let origin = Origin {
         namespace: checkpoint.namespace().unwrap_or_default(),
         pod: pod.name_any(),
-        pod_uid: uid,
+        pod_uid: pod.uid().unwrap_or_default(),
         node: agent.node.clone(),
     };
     let sandbox = found.sandbox.clone();
     let found = found.clone();
-    let reading = tokio::task::spawn_blocking(move || image_of(&found, origin));
+    let way = Way::of(checkpoint);
+    let reading = tokio::task::spawn_blocking(move || image_of(&found, origin, &way));
     match tokio::time::timeout(DEADLINE, reading).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(ReadingError::Broken { sandbox, why: panic.to_string() }),
@@ -111,14 +112,54 @@ pub(super) async fn read(
     }
 }
 
-fn image_of(found: &Found, origin: Origin) -> Result<Spooled, ReadingError> {
-    let sandbox = || found.sandbox.clone();
+/// How a pod is read.
+enum Way {
+    /// All of it.
+    Whole,
+    /// All of it, and it goes on standing by, for the early checkpoint of that UID.
+    StandBy(String),
+    /// What has changed since a capture stood by, if one does.
+    Held,
+}
+
+impl Way {
+    fn of(checkpoint: &NetCheckpoint) -> Self {
+        let is_early = checkpoint.annotations().contains_key(STAND_BY);
+        match checkpoint.spec.traffic {
+            Traffic::Held => Self::Held,
+            Traffic::Running if is_early => Self::StandBy(checkpoint.uid().unwrap_or_default()),
+            Traffic::Running => Self::Whole,
+        }
+    }
+}
+
+fn captured(found: &Found, pod_uid: &str, way: &Way) -> Result<Captured, capture::Error> {
     // The agent lives in the node's own network namespace.
-    let captured = Namespace::current()
-        .map_err(capture::Error::from)
-        .and_then(|node| {
-            capture::network(&found.namespace, Some(&node), &capture::Options::default())
-        })
+    let (node, pod) = (Namespace::current()?, &found.namespace);
+    let options = capture::Options::default();
+    let whole = || capture::network(pod, Some(&node), &options);
+    match way {
+        Way::Whole => whole(),
+        Way::StandBy(checkpoint) => {
+            let (standing, first) = Standing::open(pod, Some(&node), &options)?;
+            let (checkpoint, pod_uid) = (checkpoint.clone(), pod_uid.to_owned());
+            standing::keep(standing::Of { checkpoint, pod_uid, netns: pod.id() }, standing);
+            Ok(first)
+        }
+        Way::Held => match standing::take(pod_uid, pod.id()).map(Standing::finish) {
+            None => whole(),
+            Some(Ok(update)) => Ok(update.captured),
+            Some(Err(error)) => {
+                tracing::warn!(pod = pod_uid, %error, "a capture that stood by; all is read instead");
+                whole()
+            }
+        },
+    }
+}
+
+fn image_of(found: &Found, origin: Origin, way: &Way) -> Result<Spooled, ReadingError> {
+    let sandbox = || found.sandbox.clone();
+    let captured = captured(found, &origin.pod_uid, way)
         .map_err(|source| ReadingError::Capture { sandbox: sandbox(), source })?;
     let image = captured.into_image(origin);
     let bytes =

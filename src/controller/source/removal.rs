@@ -11,6 +11,7 @@ use super::archive;
 use super::holding::{self, Kept};
 use super::record::{self, News, RecordError};
 use super::spool::{Spool, Unconfirmed};
+use super::standing;
 use crate::api::{DeletionPolicy, FINALIZER, NetCheckpoint, Reason};
 use crate::controller::{Agent, StorageError};
 use crate::store;
@@ -47,6 +48,10 @@ pub(super) async fn reconcile(
         return Ok(Action::requeue(pause));
     }
     let uid = checkpoint.uid().unwrap_or_default();
+    let of = uid.clone();
+    if let Err(panic) = tokio::task::spawn_blocking(move || standing::forget(&of)).await {
+        tracing::warn!(%panic, "a capture that stood by");
+    }
     let spool = Spool::new(&agent.state_dir);
     let removed = match archive::remove(agent, checkpoint).await {
         Ok(()) => remove_image(agent, checkpoint, &spool, &uid).await,

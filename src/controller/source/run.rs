@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 
 use super::record::RecordError;
 use super::spool::Spool;
-use super::{claim, work};
+use super::{claim, standing, work};
 use crate::api::NetCheckpoint;
 use crate::controller::SharedAgent;
 use crate::http::NotYet;
@@ -49,6 +49,7 @@ pub async fn run(
     let synced = synced(agent.clone(), unclaimed.store(), own.store(), not_yet);
     tokio::join!(
         synced,
+        standing::run(agent.ending.begun()),
         drive(unclaimed, agent.clone(), claim::reconcile, "claim"),
         drive(own, agent, work::reconcile, "work"),
     );
