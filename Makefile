@@ -1,5 +1,5 @@
 # What a newcomer runs. Everything that is missing is installed and built, once.
-.PHONY: help demo test ci lint deny cluster deploy cluster-down fuzz bench
+.PHONY: help demo test ci lint deny cluster deploy cluster-down fuzz bench bench-gap
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,3 +33,7 @@ fuzz: ## each fuzz target for a minute
 
 bench: ## capture and restore beside bare system calls, scripts and CRIU; needs a quiet machine
 	cargo bench --locked --bench speed
+
+bench-gap: ## what a client sees of a move, beside what CRIU alone takes; needs a quiet machine
+	@tests/cluster/criu.sh
+	cargo bench --locked --bench gap

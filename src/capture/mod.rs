@@ -20,6 +20,7 @@ mod sysctls;
 mod watch;
 
 pub(crate) use image::kernel;
+pub(crate) use standing::changed;
 pub use standing::{Standing, Update};
 pub use sysctls::Files;
 

@@ -389,7 +389,7 @@ impl Passes {
 }
 
 /// Whether two readings hold the same objects. Bytes may differ by counters and clocks.
-pub(super) fn is_same(class: &'static Class, before: &[u8], after: &[u8]) -> Result<bool, Error> {
+fn is_same(class: &'static Class, before: &[u8], after: &[u8]) -> Result<bool, Error> {
     if before == after {
         return Ok(true);
     }

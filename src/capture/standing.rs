@@ -21,13 +21,14 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::passes::{Passes, is_same};
+use super::passes::Passes;
 use super::sift::{self, Sifted};
 use super::{Captured, Error, Options, beside_host, detect};
 use crate::host::number_of;
 use crate::image::{Snapshot, Stood};
 use crate::netns::{self, Namespace};
-use crate::state::{CLASSES, Names};
+use crate::state::table::Class;
+use crate::state::{self, CLASSES, Names, Object};
 
 /// How long what is told is left to gather: a namespace that changes all the time shall not keep a
 /// processor busy. A question is answered at once nevertheless.
@@ -49,7 +50,7 @@ pub struct Update {
     /// What a capture from nothing would give.
     pub captured: Captured,
     /// Names of the sections that hold something else than at the last question (or, at the first, in
-    /// the first capture). Counters and times left are no difference.
+    /// the first capture). Counters and times left are no difference, nor what is only listed.
     pub changed: BTreeSet<String>,
 }
 
@@ -298,15 +299,16 @@ fn is_ready(asked: &UnixStream, told: &[RawFd], timeout: PollTimeout) -> Result<
     }
 }
 
-/// Names of the sections of which something is not as it was.
-fn changed(last: &Snapshot, now: &Snapshot) -> Result<BTreeSet<String>, Error> {
+/// Names of the sections of which something is not as it was. What is only listed is left out, and so is
+/// what the kernel makes and forgets by itself: no restore depends on it.
+pub(crate) fn changed(last: &Snapshot, now: &Snapshot) -> Result<BTreeSet<String>, Error> {
     let mut changed = BTreeSet::new();
     for (name, section) in &now.sections {
         let before = last.sections.get(name).map(|bytes| &bytes[..]).unwrap_or_default();
         let class = name.strip_prefix("host/").unwrap_or(name);
         let class = CLASSES.iter().find(|known| known.name == class);
         let same = match class {
-            Some(class) => is_same(class, before, section)?,
+            Some(class) => class.source.is_inventory() || is_alike(class, before, section)?,
             None => before == section,
         };
         if !same {
@@ -314,4 +316,20 @@ fn changed(last: &Snapshot, now: &Snapshot) -> Result<BTreeSet<String>, Error> {
         }
     }
     Ok(changed)
+}
+
+fn is_alike(class: &'static Class, before: &[u8], after: &[u8]) -> Result<bool, Error> {
+    if before == after {
+        return Ok(true);
+    }
+    let lasting = |section| {
+        let all = state::objects(class, section)
+            .map_err(|source| Error::Malformed { class: class.name, source })?;
+        let lasts = |one: &Object| !(class.fleeting)(&one.value());
+        Ok::<Vec<Object>, Error>(all.into_iter().filter(lasts).collect())
+    };
+    let (before, after) = (lasting(before)?, lasting(after)?);
+    let same =
+        |(old, new): (&Object, &Object)| old.key == new.key && state::compare(old, new).is_empty();
+    Ok(before.len() == after.len() && before.iter().zip(&after).all(same))
 }

@@ -17,12 +17,14 @@ mod converge;
 mod error;
 mod hands;
 mod membership;
+mod prepared;
 mod report;
 mod tun;
 
 pub use apply::Refused;
 pub use error::{Error, Undone};
 pub use hands::Failure;
+pub use prepared::{PrepareError, Prepared};
 pub use report::{Report, Timings};
 
 use std::sync::atomic::AtomicBool;

@@ -15,9 +15,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use netckpt::capture::Standing;
 use netckpt::hold::{Element, Hold, Kind, Note, criu};
 use netckpt::image::{Image, Origin};
+use netckpt::netlink::{Builder, Protocol, Socket};
 use netckpt::netns::Namespace;
+use netckpt::restore::Prepared;
 use netckpt::{capture, restore};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
@@ -57,15 +60,31 @@ pub struct Steps {
     pub hold: Duration,
     /// CRIU.
     pub dump: Duration,
-    /// Capturing and rebuilding, beside the dump, and what of it the dump did not cover.
+    /// Where it is staged: what has changed is captured, beside the dump.
+    pub update: Duration,
+    /// Capturing and rebuilding (staged: applying and verifying), beside the dump, and what of both the
+    /// dump did not cover.
     pub network: Duration,
     pub waited: Duration,
-    /// CRIU's lock is planted, the path leads to the other node.
+    /// CRIU's lock is planted, netckpt's own hold lifted.
+    pub release: Duration,
+    /// The path leads to the other node (`ip`).
     pub switch: Duration,
     /// CRIU.
     pub restore: Duration,
     /// From the hold to the restored process.
     pub all: Duration,
+}
+
+/// How a pod moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// With CRIU alone.
+    Alone,
+    /// With netckpt, from nothing.
+    Plain,
+    /// With netckpt, which has prepared it.
+    Staged,
 }
 
 impl Lab {
@@ -123,7 +142,8 @@ impl Lab {
 
     /// Moves the pod to the other node with netckpt and CRIU. Staged, its network is built there
     /// before anything is held, and only what has changed since is applied.
-    pub fn go(&mut self, staged: bool) -> Steps {
+    pub fn go(&mut self, way: Way) -> Steps {
+        let staged = way == Way::Staged;
         let mut steps = Steps::default();
         self.moves += 1;
         let to = 1 - self.at;
@@ -132,35 +152,70 @@ impl Lab {
         let port = format!("host{}", self.moves);
         let prepared = attach(&self.nodes[to], to + 1, &port);
         let (from, into) = (self.sides(self.at, &self.pod), self.sides(to, &prepared));
-        if staged {
-            // Two pods with one address on one wire: the one that waits is silent.
-            hold(&into);
-            rebuild(&capture(&from), &into);
+        if way == Way::Alone {
+            return self.alone(&images, prepared);
         }
+        let ready = staged.then(|| stage(&from, &into));
 
         let begun = Instant::now();
         // Nothing leaves the pod from here on, and what is captured is what is dumped.
         steps.hold = timed(|| hold(&from));
         std::thread::scope(|scope| {
-            let network = scope.spawn(|| timed(|| rebuild(&capture(&from), &into)));
+            let network = scope.spawn(|| match ready {
+                Some(ready) => ready.follow(),
+                None => [Duration::ZERO, timed(|| rebuild(&capture(&from), &into))],
+            });
             steps.dump = timed(|| self.dump(&images));
-            steps.waited = timed(|| steps.network = network.join().expect("it ends"));
+            steps.waited = timed(|| [steps.update, steps.network] = network.join().expect("done"));
         });
-        steps.switch = timed(|| {
+        steps.release = timed(|| {
             let lock = criu::Watch::open(&from.pod).and_then(|mut watch| watch.lock());
             let lock = lock.expect("the ruleset is read").expect("CRIU has locked the pod");
             criu::plant(&into.pod, &lock).expect("it is planted");
             if staged {
                 own_hold().lift(Some(&into.pod), &into.node).expect("it is lifted");
             }
-            self.lead(to);
         });
+        steps.switch = timed(|| self.lead(to));
         steps.restore = timed(|| self.restore(&images, &prepared));
         steps.all = begun.elapsed();
         (self.at, self.pod) = (to, prepared);
         // Its pod is gone with its links; on the node it would still hold the addresses.
         own_hold().lift(None, &from.node).expect("it is lifted");
         steps
+    }
+
+    /// Without netckpt: the namespace is made by hand, and led to once its sockets are there. CRIU's
+    /// lock keeps the source silent.
+    fn alone(&mut self, images: &Path, prepared: Ns) -> Steps {
+        let to = 1 - self.at;
+        prepared.ip(&format!(
+            "addr flush dev eth0
+             addr add {ADDRESS4}/24 dev eth0
+             addr add {ADDRESS6}/64 dev eth0 nodad
+             route replace default via 10.72.1.1
+             route replace default via fd72:1::1"
+        ));
+        let (mut steps, begun) = (Steps::default(), Instant::now());
+        steps.dump = timed(|| self.dump(images));
+        steps.restore = timed(|| self.restore(images, &prepared));
+        steps.switch = timed(|| self.lead(to));
+        steps.all = begun.elapsed();
+        (self.at, self.pod) = (to, prepared);
+        steps
+    }
+
+    /// Entries of flows of others that both nodes track.
+    pub fn crowd(&self, entries: u32) {
+        let each = entries / 2;
+        for node in &self.nodes {
+            let made = node.open().run(|| {
+                let mut socket = Socket::open(Protocol::Netfilter)?;
+                let all: Vec<_> = (0..each).map(foreign).collect();
+                socket.batch(all.iter().map(Vec::as_slice))
+            });
+            assert_eq!(made.expect("inside").expect("the kernel answers"), []);
+        }
     }
 
     fn sides(&self, node: usize, pod: &Ns) -> Sides {
@@ -282,6 +337,60 @@ fn capture(from: &Sides) -> Image {
     let options = capture::Options::default();
     let captured = capture::network(&from.pod, Some(&from.node), &options);
     captured.expect("it is captured").into_image(Origin::default())
+}
+
+/// A move that is prepared: both ends are stood by.
+struct Ready {
+    source: Standing,
+    target: Prepared,
+}
+
+fn stage(from: &Sides, into: &Sides) -> Ready {
+    let options = capture::Options::default();
+    let (source, early) =
+        Standing::open(&from.pod, Some(&from.node), &options).expect("it stands by");
+    // Two pods with one address on one wire: the one that waits is silent.
+    hold(into);
+    let early = early.into_image(Origin::default());
+    let options = restore::Options::default();
+    let target = Prepared::new(&into.pod, Some(&into.node), &early, &options);
+    Ready { source, target: target.expect("it is prepared") }
+}
+
+impl Ready {
+    /// How long the last capture has taken, and how long it took to apply it.
+    fn follow(mut self) -> [Duration; 2] {
+        let mut image = None;
+        let update = timed(|| {
+            let last = self.source.update().expect("it is captured");
+            image = Some(last.captured.into_image(Origin::default()));
+        });
+        let image = image.expect("just made");
+        [update, timed(|| drop(self.target.follow(&image).expect("it follows")))]
+    }
+}
+
+/// An entry of connection tracking that is of nobody here (`linux/netfilter/nfnetlink_conntrack.h`): of
+/// UDP, for an hour.
+fn foreign(number: u32) -> Vec<u8> {
+    const CT_NEW: u16 = 1 << 8;
+    const FLAGS: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+    /// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`.
+    const STATUS: u32 = 0xe;
+    let [_, high, middle, low] = number.to_be_bytes();
+    let (one, other) = ([10, 99, 0, 2], [10, 100 + high, middle, low]);
+    let mut message = Builder::new(CT_NEW, FLAGS, &[libc::AF_INET as u8, 0, 0, 0]);
+    for (id, from, to, ports) in [(1, one, other, [4_000_u16, 53]), (2, other, one, [53, 4_000])] {
+        let tuple = message.begin(id | Builder::NESTED);
+        let ip = message.begin(1 | Builder::NESTED);
+        message.put(1, &from).put(2, &to).end(ip);
+        let proto = message.begin(2 | Builder::NESTED);
+        message.put(1, &[libc::IPPROTO_UDP as u8]);
+        message.put(2, &ports[0].to_be_bytes()).put(3, &ports[1].to_be_bytes()).end(proto);
+        message.end(tuple);
+    }
+    message.put(3, &STATUS.to_be_bytes()).put(7, &3_600_u32.to_be_bytes());
+    message.finish()
 }
 
 fn rebuild(image: &Image, into: &Sides) {

@@ -11,7 +11,7 @@ mod wire;
 
 use std::time::Duration;
 
-use lab::{ADDRESS4, ADDRESS6, Lab, PORT};
+use lab::{ADDRESS4, ADDRESS6, Lab, PORT, Way};
 use wire::Wire;
 
 /// Moves there and back under a client; answers the client's report.
@@ -20,7 +20,7 @@ fn moved(lab: &mut Lab, arguments: &[&str]) -> serde_json::Value {
     let client = lab.client(arguments);
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(300));
-        let steps = lab.go(false);
+        let steps = lab.go(Way::Plain);
         eprintln!("{steps:.1?}");
         // The client's retransmission timer has grown to as much as the pause was long.
         std::thread::sleep(steps.all * 2 + Duration::from_millis(1500));
@@ -82,7 +82,7 @@ fn datagrams_find_the_same_server() {
 #[test]
 fn a_server_that_only_listens_is_there() {
     let mut lab = Lab::new("true");
-    lab.go(false);
+    lab.go(Way::Plain);
     let wire = Wire::tap(lab.client.name(), "eth0");
     let client = lab.client(&["count", &at(ADDRESS4), "--answers", "20"]);
     std::thread::sleep(Duration::from_millis(500));
@@ -116,51 +116,11 @@ fn a_prepared_successor_takes_over() {
     let client = lab.client(&["count", &at(ADDRESS4)]);
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(300));
-        let steps = lab.go(true);
+        let steps = lab.go(Way::Staged);
         eprintln!("{steps:.1?}");
         std::thread::sleep(steps.all * 2 + Duration::from_millis(1500));
     }
     let report = client.content();
     wire.clean();
     assert!(report["silentMs"].as_f64() < Some(500.0), "it does not go on: {report}");
-}
-
-/// Twenty moves, and what the client and the steps have taken: the server pushes a number each two
-/// milliseconds, so that the gap is not rounded up to the client's retransmission timer.
-///
-/// `cargo test --test criu -- --ignored --nocapture measured`
-#[test]
-#[ignore = "a measurement for people, not a check"]
-fn measured() {
-    for staged in [false, true] {
-        let mut lab = Lab::new("true");
-        let (mut gaps, mut all) = (Vec::new(), Vec::new());
-        for _ in 0..20 {
-            let client = lab.client(&["half", &at(ADDRESS4)]);
-            std::thread::sleep(Duration::from_millis(300));
-            all.push(lab.go(staged));
-            std::thread::sleep(Duration::from_millis(1000));
-            gaps.push(client.content()["longestGapMs"].as_f64().unwrap_or(f64::NAN));
-        }
-        println!(
-            "\n{}, 20 moves        median    worst (ms)",
-            if staged { "staged" } else { "not staged" }
-        );
-        line("client's longest gap", gaps);
-        let of = |step: fn(&lab::Steps) -> Duration| {
-            all.iter().map(|steps| step(steps).as_secs_f64() * 1000.0).collect::<Vec<_>>()
-        };
-        line("CRIU: dump and restore", of(|steps| steps.dump + steps.restore));
-        line("hold, read back", of(|steps| steps.hold));
-        line("network, beside the dump", of(|steps| steps.network));
-        line("  of it after the dump", of(|steps| steps.waited));
-        line("lock and path (ip)", of(|steps| steps.switch));
-        line("from hold to process", of(|steps| steps.all));
-    }
-}
-
-fn line(what: &str, mut times: Vec<f64>) {
-    times.sort_by(f64::total_cmp);
-    let median = times[times.len() / 2];
-    println!("{what:<28}{median:>8.1} {:>8.1}", times[times.len() - 1]);
 }
