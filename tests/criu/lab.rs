@@ -206,6 +206,7 @@ impl Lab {
     }
 
     /// Entries of flows of others that both nodes track.
+    #[allow(dead_code, reason = "the benchmark of the gap takes it")]
     pub fn crowd(&self, entries: u32) {
         let each = entries / 2;
         for node in &self.nodes {
@@ -370,6 +371,7 @@ impl Ready {
     }
 }
 
+#[allow(dead_code, reason = "the benchmark of the gap takes it")]
 /// An entry of connection tracking that is of nobody here (`linux/netfilter/nfnetlink_conntrack.h`): of
 /// UDP, for an hour.
 fn foreign(number: u32) -> Vec<u8> {
