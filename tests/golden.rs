@@ -43,7 +43,11 @@ fn golden_images_are_read() {
             let links = state::Names::of(&image.snapshot.sections["links"]);
             assert_eq!(state::check_section(class, raw, &links), [], "{name}: {section}");
             let counted = image.manifest.counts.get(section).copied().unwrap_or_default();
-            assert_eq!(objects.len() as u64, counted, "{name}: {section} is understood");
+            // A file of the whole machine, which the first versions took for the namespace's.
+            const OF_THE_MACHINE: &[u8] = b"\0netfilter/nf_hooks_lwtunnel\0";
+            let passed = raw.windows(OF_THE_MACHINE.len()).filter(|w| *w == OF_THE_MACHINE).count();
+            let understood = (objects.len() + passed) as u64;
+            assert_eq!(understood, counted, "{name}: {section} is understood");
         }
         assert!(!image.manifest.counts.is_empty());
     }
