@@ -156,6 +156,16 @@ pub const CASES: &[Case] = &[
          tc filter add dev d0 ingress chain 2 prio 6 protocol ip bpf bytecode '1,6 0 0 1' flowid 1:2",
     ),
     (
+        "chains in the order in which they were made",
+        "tc qdisc add dev d0 clsact
+         tc filter add dev d0 ingress protocol ip prio 1 u32 match ip dst 10.0.0.1 flowid 1:1
+         tc chain add dev d0 ingress chain 5
+         tc filter add dev d0 ingress chain 7 protocol ip prio 1 u32 match ip dst 10.0.0.7 flowid 1:7
+         tc chain add dev d0 egress chain 3
+         tc filter add dev d0 egress protocol ip prio 1 u32 match ip dst 10.0.0.2 flowid 1:2
+         tc filter add dev d0 egress chain 3 protocol ip prio 1 u32 match ip dst 10.0.0.3 flowid 1:3",
+    ),
+    (
         "a block that links share",
         "tc qdisc add dev d0 ingress_block 22 ingress
          tc qdisc add dev d1 ingress_block 22 egress_block 23 clsact

@@ -110,12 +110,12 @@ impl<'a> Filters<'a> {
                     continue;
                 }
                 let label = format!("remove the filters of chain {chain} {}", told(place, pen));
-                let message = about_chain(TC_FILTERS.remove, place, chain);
+                let message = about_chain(TC_FILTERS.remove, PLAIN, place, chain);
                 pen.send(&TC_FILTERS, label, message, &[libc::ENOENT, libc::EINVAL]);
             }
             for object in part.old_chains.iter().filter(|object| !part.keeps(object)) {
                 let label = format!("remove {}", object.label(pen.from));
-                let message = about_chain(TC_CHAINS.remove, place(object), chain(object));
+                let message = about_chain(TC_CHAINS.remove, PLAIN, place(object), chain(object));
                 pen.send(&TC_CHAINS, label, message, &[libc::ENOENT, libc::EINVAL]);
             }
         }
@@ -131,6 +131,11 @@ impl<'a> Filters<'a> {
                 let label = format!("make {}", object.label(pen.to));
                 let message = replay(&TC_CHAINS, &object.bytes, CREATE);
                 pen.send(&TC_CHAINS, label, message, &[]);
+            }
+            for (place, chain) in part.out_of_turn() {
+                let label = format!("make chain {chain} {}", told(place, pen));
+                let message = about_chain(TC_CHAINS.make, CREATE, place, chain);
+                pen.send(&TC_CHAINS, label, message, &[libc::EEXIST]);
             }
             part.make(pen);
         }
@@ -154,8 +159,8 @@ fn stirred(from: &Control<'_>, to: &Control<'_>, trees: &Trees<'_>) -> BTreeSet<
     anew.flat_map(|qdisc| blocks_of(&qdisc.bytes)).collect()
 }
 
-fn about_chain(kind: u16, place: Place, chain: u32) -> Vec<u8> {
-    let mut builder = Builder::new(kind, PLAIN, &place.header(0, 0));
+fn about_chain(kind: u16, flags: u16, place: Place, chain: u32) -> Vec<u8> {
+    let mut builder = Builder::new(kind, flags, &place.header(0, 0));
     builder.put_u32(TCA_CHAIN, chain);
     builder.finish()
 }
@@ -210,6 +215,24 @@ impl<'a> Part<'a> {
         let same =
             |new: &&&Object| new.key == old.key && crate::state::compare(old, new).is_empty();
         !self.gone && self.new_chains.iter().any(|new| same(&new))
+    }
+
+    /// Chains in the order in which they are told, where those of u32, which are made by the numbers of
+    /// their tables, would come in another.
+    fn out_of_turn(&self) -> Vec<(Place, u32)> {
+        let mut told: BTreeMap<Place, Vec<(u32, Option<u32>)>> = BTreeMap::new();
+        for filter in &self.to {
+            let chains = told.entry(place(filter)).or_default();
+            let number = u32_tables::number(filter);
+            match chains.iter_mut().find(|(known, _)| *known == chain(filter)) {
+                Some((_, least)) => *least = (*least).into_iter().chain(number).min(),
+                None => chains.push((chain(filter), number)),
+            }
+        }
+        told.retain(|_, chains| !chains.iter().filter_map(|(_, number)| *number).is_sorted());
+        let all = told.into_iter();
+        all.flat_map(|(place, chains)| chains.into_iter().map(move |(chain, _)| (place, chain)))
+            .collect()
     }
 
     /// Makes the filters: by preference as they are told. The keys of u32 come last, when all tables

@@ -106,6 +106,14 @@ impl<'a> Tables<'a> {
     }
 }
 
+/// The number that the kernel gave a table.
+pub fn number(object: &Object) -> Option<u32> {
+    let numbered = raw(object).text(TCA_KIND) == Some("u32")
+        && is_table(object)
+        && handle(object) & NUMBERED != 0;
+    numbered.then(|| handle(object) >> SHIFT & NUMBER)
+}
+
 fn is_table(object: &Object) -> bool {
     handle(object) != 0 && handle(object) & U32_KEY == 0
 }

@@ -1,4 +1,5 @@
-//! Chains of filters that were made for themselves: empty ones, and those with a template.
+//! Chains of filters that were made for themselves: empty ones, those with a template, and what stands
+//! before them.
 
 use super::{
     LINK_OR_BLOCK, PARENT, RTM_DELCHAIN, RTM_DELQDISC, RTM_DELTFILTER, RTM_NEWCHAIN, RTM_NEWQDISC,

@@ -80,7 +80,8 @@ pub fn filters(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
 }
 
 /// Chains that are more than their filters: those without any, and those with a template. Of a chain
-/// with filters the kernel does not tell whether it would be there without.
+/// with filters the kernel does not tell whether it would be there without. Those that stand before one
+/// of the first are told, too, so that it comes to stand after them again.
 pub fn chains(reader: &mut Reader) -> Result<Vec<u8>, ReadError> {
     let disciplines = disciplines(reader)?;
     chains_of(reader, &disciplines)
@@ -228,15 +229,20 @@ fn chains_of(reader: &mut Reader, all: &[Discipline]) -> Result<Vec<u8>, ReadErr
     for place in places(reader, all)? {
         let mut found = Vec::new();
         dump(reader, TC_CHAINS.name, RTM_GETCHAIN, &place.header(0, 0), &mut found)?;
-        for chain in messages(&found).map_while(Result::ok) {
-            if kind(&chain, TCMSG).is_some() || !has_filters(reader, place, &chain)? {
-                let start = section.len();
-                section.extend_from_slice(chain.bytes);
-                // The kernel tells the discipline, whichever of its sides the chain is on.
-                section[start + PARENT_AT..start + PARENT_AT + 4]
-                    .copy_from_slice(&place.parent.to_ne_bytes());
-                section.resize(crate::netlink::align(section.len()), 0);
+        let all: Vec<_> = messages(&found).map_while(Result::ok).collect();
+        let mut kept = 0;
+        for (at, chain) in all.iter().enumerate() {
+            if kind(chain, TCMSG).is_some() || !has_filters(reader, place, chain)? {
+                kept = at + 1;
             }
+        }
+        for chain in &all[..kept] {
+            let start = section.len();
+            section.extend_from_slice(chain.bytes);
+            // The kernel tells the discipline, whichever of its sides the chain is on.
+            section[start + PARENT_AT..start + PARENT_AT + 4]
+                .copy_from_slice(&place.parent.to_ne_bytes());
+            section.resize(crate::netlink::align(section.len()), 0);
         }
     }
     Ok(section)
