@@ -4,12 +4,17 @@
 mod netns;
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use netckpt::capture::{self, Captured};
 use netckpt::image::{Origin, Unsupported};
 use netckpt::netlink::{Builder, Protocol, Socket};
 use netckpt::restore::{self, Options};
 use netns::Pair;
+
+/// A kernel that does not list its hooks tells of netfilter's programs without their namespace: while
+/// there is one, every capture names it.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28;
@@ -89,6 +94,7 @@ fn captured(pair: &Pair) -> Captured {
 
 #[test]
 fn programs_are_told_by_name_and_place() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = Pair::wired("bpf");
     pair.pod.run(&["tc", "qdisc", "add", "dev", "eth0", "clsact"]);
     let link: u32 = pair.pod.run(&["cat", "/sys/class/net/eth0/ifindex"]).trim().parse().unwrap();
@@ -150,6 +156,7 @@ fn programs_are_told_by_name_and_place() {
 fn programs_of_netfilter_are_told() {
     const NETFILTER: u32 = 32;
     const AT_NETFILTER: u32 = 45;
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = Pair::wired("nfbpf");
     let held = pair.pod.open().run(|| {
         let program = load_for(NETFILTER, "nf_judge", AT_NETFILTER);

@@ -145,7 +145,7 @@ impl Kind {
     }
 }
 
-/// Whether a table of the family netdev is one that this room makes: it is no part of a pod's state.
+/// Whether a table of nftables is one that this room makes: it is no part of a pod's state.
 #[must_use]
 pub fn is_own(table: &str) -> bool {
     table.starts_with(mark::PREFIX) || Kind::of_table(table).is_some()

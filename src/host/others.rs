@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::hold;
 use crate::image::NotCarried;
 use crate::netlink::{Message, attributes, messages};
 use crate::state::classes::{
@@ -88,14 +89,15 @@ impl Named<'_> {
             }
             name if name == BRIDGE_FDB.name => {
                 let attributes = message.attributes(12).map_while(Result::ok);
-                let own = |one: &[u8]| self.own.iter().any(|own| own == one) || one[0] & 1 != 0;
+                let group = |one: &[u8]| one.first().is_some_and(|first| first & 1 != 0);
+                let own = |one: &[u8]| self.own.iter().any(|own| own == one) || group(one);
                 let given = !(class.fleeting)(&decode(class, message.bytes));
                 on_end && given && attributes.filter(|one| one.id == 2).all(|one| !own(one.payload))
             }
             name if name == BRIDGE_VLANS.name => on_end && !is_first_vlan(message),
             name if name == RULES.name => self.names(message, 12),
             name if name == IPTABLES.name || name == IP6TABLES.name => self.holds(message.body),
-            _ => self.names(message, 4),
+            _ => !is_hold(message) && self.names(message, 4),
         }
     }
 
@@ -132,6 +134,14 @@ impl Named<'_> {
             rule.windows(wanted.len()).any(|window| window == wanted)
         })
     }
+}
+
+/// Whether what a message of nftables tells of is a hold of this project's, which goes with its time.
+fn is_hold(message: &Message<'_>) -> bool {
+    /// `NFTA_RULE_TABLE`, `NFTA_SET_ELEM_LIST_TABLE`.
+    const TABLE: u16 = 1;
+    let mut attributes = message.attributes(4).map_while(Result::ok);
+    attributes.find(|one| one.id == TABLE).is_some_and(|table| hold::is_own(&table.text()))
 }
 
 /// Whether it is the VLAN that every port has by itself: 1, untagged.

@@ -17,7 +17,8 @@ mod rules;
 use std::thread;
 use std::time::Duration;
 
-use netckpt::image::{Evidence, Image, Manifest, Origin};
+use netckpt::capture;
+use netckpt::image::{Image, Origin};
 use netckpt::restore::{self, Options};
 use netns::Pair;
 use serde_json::Value;
@@ -38,20 +39,9 @@ const QUESTIONS: &[&[&str]] = &[
 ];
 
 fn image_of(pair: &Pair) -> Image {
-    let snapshot = restore::read(&pair.pod.open(), Some(&pair.node.open())).unwrap();
-    Image {
-        manifest: Manifest {
-            created: jiff::Timestamp::now(),
-            producer: "test".to_owned(),
-            kernel: String::new(),
-            origin: Origin::default(),
-            counts: Default::default(),
-            not_carried: Vec::new(),
-            evidence: Evidence::default(),
-            sections: Vec::new(),
-        },
-        snapshot,
-    }
+    let (pod, node) = (pair.pod.open(), pair.node.open());
+    let captured = capture::network(&pod, Some(&node), &capture::Options::default()).unwrap();
+    captured.into_image(Origin::default())
 }
 
 /// What the tools say, one line for each thing.

@@ -83,6 +83,8 @@ fn a_pod_is_held_from_before_the_capture_until_it_is_released() {
     assert!(status["counts"]["nft-tables"].is_null() || status["counts"]["nft-tables"] == 0);
     let uid = uid("holding");
     assert!(is_planted(&uid) && is_silent(&uid));
+    let named = status["notCarried"].to_string();
+    assert!(!named.contains("netckpt-hold"), "its own hold is nothing that is lost: {named}");
 
     // The lock that CRIU makes when it dumps.
     let path = netns(&pod);

@@ -105,6 +105,24 @@ async fn forget(path: &Path) {
     }
 }
 
+/// Removes an archive that was named and came to no store: the move has failed, and nobody else knows
+/// of the file.
+pub(super) async fn give_up(agent: &Agent, checkpoint: &NetCheckpoint) {
+    let Some(status) = &checkpoint.status else { return };
+    let Some(name) = checkpoint.annotations().get(ARCHIVE) else { return };
+    let namespace = checkpoint.namespace().unwrap_or_default();
+    let is_named = archive::named(name, &namespace, &checkpoint.spec.source_pod_name).is_ok();
+    if !is_named || is_true(&status.conditions, ConditionType::Archived) {
+        return;
+    }
+    let path = agent.checkpoints_dir.join(name);
+    let (file, uid) = (path.clone(), status.source_pod_uid.clone().unwrap_or_default());
+    let read = tokio::task::spawn_blocking(move || archive::read(&file, &uid)).await;
+    if matches!(read, Ok(Ok(_))) {
+        forget(&path).await;
+    }
+}
+
 /// Removes the archive from the store. It serves one move and nothing after, whatever becomes of the
 /// network's image.
 ///

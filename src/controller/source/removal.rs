@@ -52,6 +52,7 @@ pub(super) async fn reconcile(
     if let Err(panic) = tokio::task::spawn_blocking(move || standing::forget(&of)).await {
         tracing::warn!(%panic, "a capture that stood by");
     }
+    archive::give_up(agent, checkpoint).await;
     let spool = Spool::new(&agent.state_dir);
     let removed = match archive::remove(agent, checkpoint).await {
         Ok(()) => remove_image(agent, checkpoint, &spool, &uid).await,

@@ -228,7 +228,8 @@ const ATTRIBUTES: &[Attr] = &[
     // Never told; made from the tuples.
     Attr::strip(CTA_NAT_SRC, "nat_src", Shape::Bytes),
     Attr::new(CTA_TIMEOUT, "timeout", Shape::Be32, Fate::Lifetime(SECONDS)),
-    Attr::keep(8, "mark", Shape::Be32),
+    // An event tells of a mark only where there is one, a dump always.
+    Attr::new(8, "mark", Shape::Be32, Fate::Set),
     // The kernel takes none: they start again at 0.
     Attr::leave(9, "counters_orig", COUNTERS),
     Attr::leave(10, "counters_reply", COUNTERS),
