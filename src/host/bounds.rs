@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::need::{NARROW_V4, NARROW_V6, contains};
 use crate::api::ROUTE_PROTOCOL;
-use crate::netlink::{Message, attributes, messages};
+use crate::netlink::{Message, attributes, ip, messages};
 use crate::state::classes::tc::{self, TCA_KIND, TCA_OPTIONS};
 use crate::state::classes::{
     ADDRESSES, NEIGHBOUR_TABLES, NEIGHBOURS, PROXY_NEIGHBOURS, QDISCS, ROUTES, SYSCTLS, TC_CHAINS,
@@ -262,9 +262,4 @@ fn number(bytes: &[u8]) -> Option<u32> {
 fn text(bytes: Option<&[u8]>) -> String {
     let bytes = bytes.unwrap_or_default();
     String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned()
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }

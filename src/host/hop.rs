@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::api::ROUTE_PROTOCOL;
-use crate::netlink::{Builder, Error, Socket, messages};
+use crate::netlink::{Builder, Error, Socket, ip, messages};
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
@@ -116,9 +116,4 @@ fn put(builder: &mut Builder, id: u16, address: IpAddr) {
         IpAddr::V4(v4) => builder.put(id, &v4.octets()),
         IpAddr::V6(v6) => builder.put(id, &v6.octets()),
     };
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use crate::netlink::{
-    Attributes, Error as Netlink, Malformed, Message, Protocol, Socket, align, attributes, messages,
+    Attributes, Error as Netlink, Malformed, Message, Protocol, Socket, align, attributes, ip,
+    messages,
 };
 use crate::netns::{self, Namespace};
 
@@ -240,11 +241,4 @@ fn payload(all: Attributes<'_>, id: u16) -> Option<&[u8]> {
 fn number(bytes: Option<&[u8]>) -> u32 {
     let bytes = bytes.and_then(|bytes| bytes.first_chunk());
     bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    <[u8; 4]>::try_from(bytes)
-        .map(IpAddr::from)
-        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
-        .ok()
 }

@@ -15,7 +15,7 @@ pub use error::{Error, Refusal};
 pub use generic::Family;
 pub use socket::{Dump, Events, Socket};
 pub use wire::{
-    Attribute, Attributes, Builder, Malformed, Message, Messages, align, attributes, messages,
+    Attribute, Attributes, Builder, Malformed, Message, Messages, align, attributes, ip, messages,
 };
 
 /// Netlink protocols (`NETLINK_*` of `linux/netlink.h`).

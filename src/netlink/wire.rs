@@ -1,5 +1,7 @@
 //! Messages and attributes: reading without copies, and building.
 
+use std::net::IpAddr;
+
 /// Bytes of `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// Bytes of `struct nlattr`.
@@ -112,6 +114,13 @@ impl Attribute<'_> {
         let end = self.payload.iter().position(|byte| *byte == 0).unwrap_or(self.payload.len());
         String::from_utf8_lossy(&self.payload[..end]).into_owned()
     }
+}
+
+/// An address of either family; `None` where the payload has neither 4 nor 16 bytes.
+#[must_use]
+pub fn ip(payload: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(payload).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(payload).map(IpAddr::from)).ok()
 }
 
 /// Reads the attributes of a buffer one after another; ends at the first malformed one.

@@ -2,12 +2,11 @@
 //! and [`super::check`] names it.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use super::Value;
 use super::table::{Attr, Class, Fate, Field, Shape, Source};
 use super::value::Secret;
-use crate::netlink::{align, attributes, messages};
+use crate::netlink::{align, attributes, ip, messages};
 
 /// Nests deeper than this are shown as bytes. Tables may refer to themselves; the kernel's own limit
 /// for nested actions and expressions is lower.
@@ -387,14 +386,6 @@ pub(super) fn text(payload: &[u8]) -> String {
 
 fn mac(payload: &[u8]) -> String {
     payload.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
-
-fn ip(payload: &[u8]) -> Option<IpAddr> {
-    match payload.len() {
-        4 => payload.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
-        16 => payload.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
-        _ => None,
-    }
 }
 
 fn named(number: u64, names: &[(u64, &'static str)]) -> Value {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use netckpt::capture::Standing;
 use netckpt::hold::{Element, Hold, Kind, Note, criu};
 use netckpt::image::{Image, Origin};
-use netckpt::netlink::{Builder, Protocol, Socket};
+use netckpt::netlink::{Protocol, Socket};
 use netckpt::netns::Namespace;
 use netckpt::restore::Prepared;
 use netckpt::{capture, restore};
@@ -28,6 +28,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::netns::Ns;
+use crate::netns::flows::udp;
 use crate::programs::{Client, traffic};
 
 // Both nodes' bridges have one MAC, as gateways of routed pod networks often do: the pod's neighbour
@@ -372,27 +373,10 @@ impl Ready {
 }
 
 #[allow(dead_code, reason = "the benchmark of the gap takes it")]
-/// An entry of connection tracking that is of nobody here (`linux/netfilter/nfnetlink_conntrack.h`): of
-/// UDP, for an hour.
+/// A flow that is of nobody here.
 fn foreign(number: u32) -> Vec<u8> {
-    const CT_NEW: u16 = 1 << 8;
-    const FLAGS: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
-    /// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`.
-    const STATUS: u32 = 0xe;
     let [_, high, middle, low] = number.to_be_bytes();
-    let (one, other) = ([10, 99, 0, 2], [10, 100 + high, middle, low]);
-    let mut message = Builder::new(CT_NEW, FLAGS, &[libc::AF_INET as u8, 0, 0, 0]);
-    for (id, from, to, ports) in [(1, one, other, [4_000_u16, 53]), (2, other, one, [53, 4_000])] {
-        let tuple = message.begin(id | Builder::NESTED);
-        let ip = message.begin(1 | Builder::NESTED);
-        message.put(1, &from).put(2, &to).end(ip);
-        let proto = message.begin(2 | Builder::NESTED);
-        message.put(1, &[libc::IPPROTO_UDP as u8]);
-        message.put(2, &ports[0].to_be_bytes()).put(3, &ports[1].to_be_bytes()).end(proto);
-        message.end(tuple);
-    }
-    message.put(3, &STATUS.to_be_bytes()).put(7, &3_600_u32.to_be_bytes());
-    message.finish()
+    udp([10, 99, 0, 2], [10, 100 + high, middle, low])
 }
 
 fn rebuild(image: &Image, into: &Sides) {

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod cases;
+pub mod flows;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

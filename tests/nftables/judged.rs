@@ -4,10 +4,10 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use netckpt::image::Image;
 use netckpt::restore::Error;
 
+use super::netns::cases::forged;
 use super::netns::{Ns, Pair};
 use super::{findings, image_of, make, quiet, restored, told};
 
@@ -131,18 +131,6 @@ fn tables_of_a_process_are_named_and_left() {
     assert!(owned.pod.run(&["nft", "list", "ruleset"]).contains("table inet own"));
     drop(lines);
     owner.wait().unwrap();
-}
-
-/// The image with bytes of a section replaced by as many others.
-fn forged(image: &Image, section: &str, from: &[u8], to: &[u8]) -> Image {
-    assert_eq!(from.len(), to.len());
-    let mut image = image.clone();
-    let bytes = image.snapshot.sections.get_mut(section).unwrap();
-    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
-    let mut forged = bytes.to_vec();
-    forged[at..at + to.len()].copy_from_slice(to);
-    *bytes = Bytes::from(forged);
-    image
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! What a multicast routing daemon holds: interfaces and routes of every table. They are its sockets',
 //! and gone with them.
 
-use std::net::IpAddr;
-
 use super::kernel::{RTM_GETLINK, dump, find, number_at};
 use super::{Probe, files};
-use crate::netlink::{Attribute, Message, Protocol, attributes};
+use crate::netlink::{Attribute, Message, Protocol, attributes, ip};
 use crate::state::ReadError;
 
 const RTM_GETROUTE: u16 = 26;
@@ -45,11 +43,6 @@ fn route(message: &Message<'_>) -> Option<String> {
 
 fn of_table(table: u64) -> String {
     if table == RT_TABLE_DEFAULT { String::new() } else { format!(" (table {table})") }
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// Interfaces of the tables of IPv4 that procfs does not tell of. Those of IPv6 are told nowhere; only

@@ -1,8 +1,8 @@
 //! Counters and quotas that rules name (`nfacct`, `-m nfacct`; `linux/netfilter/nfnetlink_acct.h`).
 
-use super::families::name_fault;
+use super::families::{NFGENMSG, name_fault};
 use crate::netlink::Protocol;
-use crate::state::table::{Attr, Class, Dump, Fate, Field, Shape, Source};
+use crate::state::table::{Attr, Class, Dump, Fate, Shape, Source};
 
 /// `NFNL_SUBSYS_ACCT` in the upper byte of message types, with `NFNL_MSG_ACCT_*`.
 const SUBSYSTEM: u16 = 7 << 8;
@@ -21,11 +21,7 @@ pub static ACCOUNTING: Class = Class {
         groups: &[],
         notices: &[],
     },
-    header: &[
-        Field::new("nfgen_family", 0, Shape::U8, Fate::Zero),
-        Field::new("version", 1, Shape::U8, Fate::Zero),
-        Field::new("res_id", 2, Shape::Be16, Fate::Zero),
-    ],
+    header: NFGENMSG,
     attributes: &[
         Attr::keep(1, "name", Shape::Text),
         // They move as packets pass.

@@ -1,6 +1,6 @@
 //! Names of numbers that several classes share.
 
-use crate::state::table::Shape;
+use crate::state::table::{Fate, Field, Shape};
 use crate::state::{Fault, Value};
 
 /// Address families (`linux/socket.h`); where one has no other meaning.
@@ -16,6 +16,13 @@ pub const FAMILY: Shape = Shape::Fixed(
         (129, "ip6mr"),
     ]),
 );
+
+/// `struct nfgenmsg` of tables that are of no family (`linux/netfilter/nfnetlink.h`).
+pub const NFGENMSG: &[Field] = &[
+    Field::new("nfgen_family", 0, Shape::U8, Fate::Zero),
+    Field::new("version", 1, Shape::U8, Fate::Zero),
+    Field::new("res_id", 2, Shape::Be16, Fate::Zero),
+];
 
 /// Who made it (`RTPROT_*` of `linux/rtnetlink.h`).
 pub const PROTOCOL: Shape = Shape::Enum(&[

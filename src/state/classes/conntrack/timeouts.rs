@@ -3,8 +3,8 @@
 
 use crate::netlink::Protocol;
 use crate::state::Fault;
-use crate::state::classes::families::name_fault;
-use crate::state::table::{Attr, Class, Dump, Fate, Field, Shape, Source};
+use crate::state::classes::families::{NFGENMSG, name_fault};
+use crate::state::table::{Attr, Class, Dump, Shape, Source};
 
 /// `NFNL_SUBSYS_CTNETLINK_TIMEOUT` in the upper byte of message types, with `IPCTNL_MSG_TIMEOUT_*`.
 const SUBSYSTEM: u16 = 8 << 8;
@@ -18,11 +18,7 @@ pub static CONNTRACK_TIMEOUTS: Class = Class {
         groups: &[],
         notices: &[],
     },
-    header: &[
-        Field::new("nfgen_family", 0, Shape::U8, Fate::Zero),
-        Field::new("version", 1, Shape::U8, Fate::Zero),
-        Field::new("res_id", 2, Shape::Be16, Fate::Zero),
-    ],
+    header: NFGENMSG,
     attributes: &[
         Attr::keep(1, "name", Shape::Text),
         Attr::keep(2, "l3proto", Shape::Be16),
